@@ -1,0 +1,39 @@
+# `make demo` and `make test` set up everything they need in .venv: wheels only, no compiler.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+QUICK ?= --quick
+
+.PHONY: demo test lint ext bench clean
+
+demo: $(VENV)/.ready
+	$(BIN)/kgt demo
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy pyg_kgtransfer
+
+# The optional compiled extensions, from source: needs a C++ compiler and about ten minutes, once.
+ext: $(VENV)/.ready
+	$(PIP) install -c constraints.txt wheel
+	$(PIP) install --no-build-isolation -c constraints.txt torch-scatter torch-sparse
+
+bench: $(VENV)/.ready
+	$(PIP) install -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m benchmarks.jplr_atlas $(QUICK) --out runs/bench/jplr_atlas.json
+	$(BIN)/python -m benchmarks.jplr_dbp5l $(QUICK) --out runs/bench/jplr_dbp5l.json
+	$(BIN)/python -m benchmarks.reproduce_kge $(QUICK) --out runs/bench/reproduce_kge.json
+
+clean:
+	rm -rf $(VENV) runs
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt setuptools
+	$(PIP) install -c constraints.txt -e ".[plot,pandas,tensorboard,atlas,dev]"
+	touch $@

@@ -1,0 +1,1 @@
+"""Pure maths on tensors: no classes, no state, no graph objects."""

@@ -1,0 +1,1 @@
+"""Relational sparse products: sums over edges without a row per edge."""

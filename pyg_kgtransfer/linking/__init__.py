@@ -1,0 +1,1 @@
+"""Which things in different graphs are the same."""

@@ -1,0 +1,160 @@
+"""Decoders: from entity and relation vectors to the plausibility of a triple.
+
+A decoder states two queries and one comparison. The score of a triple, of all tails (or heads) and
+of sampled negatives follow from the same lines. Higher is always more plausible.
+"""
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from pyg_kgtransfer.functional import scores
+
+
+class Decoder(nn.Module, ABC):
+    """What a decoder of your own must offer; pass the object to ``KGModel``.
+
+    Entity vectors have width D; relation vectors have width ``relation_width(D)``, R of them, or 2R
+    where the model is reciprocal.
+    """
+
+    @abstractmethod
+    def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
+        """What (head, relation, ?) asks for: [B, D], [B, D'] -> [B, D]."""
+
+    @abstractmethod
+    def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
+        """What (?, relation, tail) asks for: [B, D'], [B, D] -> [B, D]."""
+
+    @abstractmethod
+    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
+        """Scores of candidates [N, D] -> [B, N], or [B, K, D] -> [B, K]; higher is better."""
+
+    def relation_width(self, entity_width: int) -> int:
+        """The width D' of relation vectors for entity vectors of width D."""
+        return entity_width
+
+    def check_width(self, entity_width: int) -> None:
+        """Refuse an entity width that this decoder cannot use.
+
+        Raises:
+            ValueError: If the width does not fit.
+        """
+
+    @torch.no_grad()
+    def initialise(self, entity: Tensor | None, relation: Tensor | None) -> None:
+        """Fill fresh tables ([N, D] and [R, D'] or [2R, D']) in place; default: Xavier normal."""
+        for table in (entity, relation):
+            if table is not None:
+                nn.init.xavier_normal_(table)
+
+
+class TransE(Decoder):
+    """-||h + r - t||_p.
+
+    Args:
+        p: 1 or 2.
+
+    Raises:
+        ValueError: If p is neither 1 nor 2.
+
+    Source: Bordes et al. 2013, "Translating Embeddings for Modeling Multi-relational Data", eq. 1.
+    Entity vectors are not normalised (the paper does so each step; later work found no need).
+    """
+
+    def __init__(self, *, p: int = 1) -> None:
+        super().__init__()
+        if p not in (1, 2):
+            raise ValueError(f"TransE needs p of 1 or 2 (got {p!r})")
+        self.p = p
+
+    def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
+        return head + relation
+
+    def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
+        return tail - relation
+
+    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
+        return scores.negative_distance(query, candidates, p=float(self.p))
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+    @torch.no_grad()
+    def initialise(self, entity: Tensor | None, relation: Tensor | None) -> None:
+        for table in (entity, relation):
+            if table is not None:
+                bound = 6.0 / math.sqrt(table.shape[-1])
+                table.uniform_(-bound, bound)
+
+
+class DistMult(Decoder):
+    """<h, r, t>, the sum of products. It scores (h, r, t) and (t, r, h) alike.
+
+    Source: Yang et al. 2015, arXiv 1412.6575, eq. 2 with a diagonal relation matrix.
+    """
+
+    def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
+        return head * relation
+
+    def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
+        return tail * relation
+
+    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
+        return scores.dot(query, candidates)
+
+
+class _Complex(Decoder):
+    """Shared by decoders whose entities are complex: D is even."""
+
+    def check_width(self, entity_width: int) -> None:
+        if entity_width % 2:
+            raise ValueError(
+                f"{type(self).__name__} stores complex vectors as real and imaginary halves, "
+                f"so the width must be even (got {entity_width})"
+            )
+
+
+class ComplEx(_Complex):
+    """Re(<h, r, conj(t)>).
+
+    Source: Trouillon et al. 2016, arXiv 1606.06357, eq. 11. Width D holds D / 2 complex numbers.
+    """
+
+    def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
+        return scores.complex_product(head, relation)
+
+    def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
+        return scores.complex_product(tail, scores.complex_conjugate(relation))
+
+    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
+        return scores.dot(query, candidates)
+
+
+class RotatE(_Complex):
+    """-sum_d |h_d r_d - t_d| with r_d = exp(i phase_d); relation vectors are D / 2 phases.
+
+    Source: Sun et al. 2019, arXiv 1902.10197, eq. 4; the distance sums the complex moduli, as the
+    authors' code does.
+    """
+
+    def relation_width(self, entity_width: int) -> int:
+        return entity_width // 2
+
+    def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
+        return scores.complex_product(head, scores.rotation(relation))
+
+    def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
+        return scores.complex_product(tail, scores.rotation(-relation))
+
+    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
+        return scores.negative_modulus_distance(query, candidates)
+
+    @torch.no_grad()
+    def initialise(self, entity: Tensor | None, relation: Tensor | None) -> None:
+        if entity is not None:
+            nn.init.xavier_uniform_(entity)
+        if relation is not None:
+            relation.uniform_(-math.pi, math.pi)

@@ -1,0 +1,81 @@
+"""A model of a knowledge graph: encode once, score many."""
+
+from torch import Tensor, nn
+
+from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
+from pyg_kgtransfer.models.decoders import Decoder
+from pyg_kgtransfer.models.encoder import Encoder, Representations
+
+
+class KGModel(nn.Module):
+    """An encoder feeding a decoder.
+
+    Args:
+        encoder: Gives entity and relation vectors for a graph.
+        decoder: Scores them.
+        reciprocal: Answer (?, r, t) as (t, r + R, ?) with the inverse relation's own vector,
+            instead of with ``decoder.head_query`` (Lacroix et al. 2018, arXiv 1806.07297).
+
+    Raises:
+        ValueError: If the decoder cannot use the encoder's width.
+
+    All entity arguments are rows of the encoded graph; relation ids are real ones, in [0, R).
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, *, reciprocal: bool = False) -> None:
+        super().__init__()
+        decoder.check_width(encoder.width)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.reciprocal = reciprocal
+
+    def encode(self, graph: GraphTensors) -> Representations:
+        """Vectors for every row of ``graph``; pass them to the scoring methods."""
+        representations: Representations = self.encoder(graph)
+        return representations
+
+    def score(self, representations: Representations, triples: Tensor) -> Tensor:
+        """Plausibility of ``triples`` ([B, 3]) as tail queries: [B], higher is better."""
+        head, relation, tail = triples.unbind(1)
+        return self.score_tails(representations, head, relation, tail.unsqueeze(1)).squeeze(1)
+
+    def score_tails(
+        self,
+        representations: Representations,
+        head: Tensor,
+        relation: Tensor,
+        candidates: Tensor | None = None,
+    ) -> Tensor:
+        """Scores of (head, relation, candidate).
+
+        Args:
+            representations: From ``encode``.
+            head: [B] rows.
+            relation: [B] ids.
+            candidates: ``None`` for all N rows, [K] rows shared by all queries, or [B, K] rows.
+
+        Returns:
+            [B, N] or [B, K]; higher is better.
+        """
+        entity = representations.entity
+        query = self.decoder.tail_query(entity[head], representations.relation[relation])
+        return self.decoder.compare(query, entity if candidates is None else entity[candidates])
+
+    def score_heads(
+        self,
+        representations: Representations,
+        relation: Tensor,
+        tail: Tensor,
+        candidates: Tensor | None = None,
+    ) -> Tensor:
+        """Scores of (candidate, relation, tail); arguments and result as in ``score_tails``."""
+        if self.reciprocal:
+            inverse = relation + representations.relation.shape[0] // 2
+            return self.score_tails(representations, tail, inverse, candidates)
+        entity = representations.entity
+        query = self.decoder.head_query(representations.relation[relation], entity[tail])
+        return self.decoder.compare(query, entity if candidates is None else entity[candidates])
+
+    def num_trained_parameters(self) -> int:
+        """How many numbers training may change."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)

@@ -1,0 +1,1 @@
+"""After training: answers by name."""

@@ -1,0 +1,1 @@
+"""Where graphs and words come from."""

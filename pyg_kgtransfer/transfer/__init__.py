@@ -1,0 +1,1 @@
+"""The recipes: each returns a Checkpoint, the next starts from it."""
