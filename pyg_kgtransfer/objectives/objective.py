@@ -44,6 +44,9 @@ class Objective(nn.Module, ABC):
 class Mixture(Objective):
     """A weighted sum of objectives; each term is logged under its name, weighted.
 
+    A mixture inside a mixture logs ``outer.inner``. An objective whose weight is 0 from start to end
+    is not computed.
+
     Args:
         objectives: Name -> objective.
         weights: Name -> weight, at least 0; names left out weigh 1.
@@ -83,6 +86,9 @@ class Mixture(Objective):
         for name, objective in self.objectives.items():
             start, end = self.weights[name], self.final_weights[name]
             weight = start + (end - start) * batch.progress
-            if weight > 0:
-                terms[name] = weight * objective(model, representations, batch)
+            if not (start or end):
+                continue
+            parts = objective.terms(model, representations, batch)
+            for part, value in parts.items():
+                terms[name if len(parts) == 1 else f"{name}.{part}"] = weight * value
         return terms

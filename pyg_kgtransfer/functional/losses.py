@@ -1,0 +1,152 @@
+"""Losses as pure functions; each is a mean over the batch."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def margin_loss(positive: Tensor, negative: Tensor, *, margin: float) -> Tensor:
+    """Mean of max(0, margin - positive + negative).
+
+    Args:
+        positive: [B] scores of true triples.
+        negative: [B, K] scores of corrupted ones; ``-inf`` leaves a negative out.
+        margin: At least 0, in units of the score.
+
+    Source: Bordes et al. 2013, eq. 1.
+    """
+    return F.relu(margin - positive.unsqueeze(1) + negative).mean()
+
+
+def softplus_loss(positive: Tensor, negative: Tensor) -> Tensor:
+    """Mean softplus(-positive) + mean softplus(negative): the logistic loss.
+
+    Args:
+        positive: [B] scores.
+        negative: [B, K] scores; ``-inf`` leaves a negative out.
+
+    Source: Trouillon et al. 2016, arXiv 1606.06357, eq. 10; positives and negatives weigh
+    alike here.
+    """
+    return F.softplus(-positive).mean() + F.softplus(negative).mean()
+
+
+def self_adversarial_loss(
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    margin: float,
+    temperature: float,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The self-adversarial negative sampling loss.
+
+    1/2 [-log sigma(margin + positive) - sum_k p_k log sigma(-margin - negative_k)], with
+    p = softmax(temperature * negative) held constant.
+
+    Args:
+        positive: [B] scores (minus distances).
+        negative: [B, K] scores; ``-inf`` leaves a negative out, at least one per row must stay.
+        margin: gamma, in units of the score.
+        temperature: alpha; 0 weighs negatives alike.
+        weight: [B] weight of each triple, e.g. 1/sqrt of its query's count; ``None``: all alike.
+
+    Source: Sun et al. 2019, arXiv 1902.10197, eq. 5-6.
+    """
+    finite = negative.detach()
+    probability = torch.softmax(
+        torch.where(finite.isneginf(), finite, temperature * finite), dim=1
+    )  # [B, K]
+    terms = F.softplus(negative + margin)  # -log sigma(-(margin + score)); 0 at -inf
+    per_triple = 0.5 * (F.softplus(-(positive + margin)) + (probability * terms).sum(1))
+    return per_triple.mean() if weight is None else (per_triple * weight).sum() / weight.sum()
+
+
+def cross_entropy_loss(scores: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Softmax cross entropy over candidates: [B, N] scores, [B] columns of the true ones."""
+    return F.cross_entropy(scores, target, label_smoothing=label_smoothing)
+
+
+def multi_label_loss(scores: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Binary cross entropy over all candidates (k-vs-all).
+
+    Args:
+        scores: [B, N].
+        labels: [B, N] of 0 and 1.
+        label_smoothing: epsilon in [0, 1): labels become (1 - epsilon) * labels + 1 / N.
+
+    Source: Dettmers et al. 2018, arXiv 1707.01476, eq. 3 (smoothing as in the authors' code).
+    """
+    if label_smoothing > 0:
+        labels = (1.0 - label_smoothing) * labels + 1.0 / labels.shape[1]
+    return F.binary_cross_entropy_with_logits(scores, labels)
+
+
+def soft_target_loss(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    """temperature^2 * KL(softmax(teacher / temperature) || softmax(student / temperature)).
+
+    Args:
+        student: [B, K] scores.
+        teacher: [B, K] scores of the same candidates; no gradient is taken.
+        temperature: tau > 0, in units of the score.
+
+    Source: Hinton, Vinyals, Dean 2015, arXiv 1503.02531, section 2.
+    """
+    target = torch.log_softmax(teacher.detach() / temperature, dim=1)
+    guess = torch.log_softmax(student / temperature, dim=1)
+    return temperature**2 * F.kl_div(guess, target, log_target=True, reduction="batchmean")
+
+
+def contrastive_loss(left: Tensor, right: Tensor, *, temperature: float) -> Tensor:
+    """InfoNCE: row i of ``left`` should be nearest to row i of ``right``, by cosine, and back.
+
+    Args:
+        left: [P, D].
+        right: [P, D].
+        temperature: > 0, in units of the cosine.
+
+    Source: van den Oord et al. 2018, arXiv 1807.03748, eq. 4, both directions averaged.
+    """
+    cosine = F.normalize(left, dim=1) @ F.normalize(right, dim=1).t() / temperature  # [P, P]
+    target = torch.arange(len(left), device=left.device)
+    return 0.5 * (F.cross_entropy(cosine, target) + F.cross_entropy(cosine.t(), target))
+
+
+def cosine_loss(left: Tensor, right: Tensor) -> Tensor:
+    """Mean of 1 - cosine of matching rows: [P, D], [P, D] -> scalar in [0, 2]."""
+    return (1.0 - F.cosine_similarity(left, right, dim=1)).mean()
+
+
+def n3_penalty(*factors: Tensor) -> Tensor:
+    """Mean over the batch of sum_d |x_d|^3 over all factors, [B, D] each (moduli of numbers).
+
+    Source: Lacroix, Usunier, Obozinski 2018, arXiv 1806.07297, eq. 8 (a sum over the three factors;
+    the weight that multiplies it is the paper's lambda, without its 1/3).
+    """
+    return torch.stack([(factor.abs() ** 3).sum(-1).mean() for factor in factors]).sum()
+
+
+def segment_log_softmax(scores: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+    """Log softmax within segments: [M] scores, [M] segment ids in any order -> [M]."""
+    highest = torch.full((num_segments,), -torch.inf, dtype=scores.dtype, device=scores.device)
+    highest = highest.scatter_reduce(0, segment, scores.detach(), reduce="amax")
+    shifted = scores - highest[segment]
+    total = torch.zeros_like(highest).index_add(0, segment, shifted.exp())
+    return shifted - total[segment].log()
+
+
+def flow_divergence(student: Tensor, teacher: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+    """Mean over non-empty segments of KL(softmax(teacher) || softmax(student)) within each.
+
+    Args:
+        student: [M] logits, one per edge.
+        teacher: [M] logits of the same edges; no gradient is taken.
+        segment: [M] int64, the node that each edge points to.
+        num_segments: N.
+    """
+    log_teacher = segment_log_softmax(teacher.detach(), segment, num_segments)
+    log_student = segment_log_softmax(student, segment, num_segments)
+    per_edge = log_teacher.exp() * (log_teacher - log_student)
+    occupied = torch.zeros(num_segments, dtype=torch.bool, device=segment.device)
+    occupied[segment] = True
+    return per_edge.sum() / occupied.sum().clamp(min=1)

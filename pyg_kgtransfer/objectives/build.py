@@ -1,0 +1,90 @@
+"""From typed options to the objective of a link prediction task."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from pyg_kgtransfer.functional import losses
+from pyg_kgtransfer.graph.known_triples import KnownTriples
+from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
+from pyg_kgtransfer.objectives.objective import Mixture, Objective
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What link prediction minimises.
+
+    Attributes:
+        loss: ``"one_vs_all"``, ``"k_vs_all"``, or negative sampling with ``"softplus"``,
+            ``"margin"`` or ``"self_adversarial"``.
+        n3: Weight of the nuclear 3-norm, at least 0.
+        label_smoothing: In [0, 1); for 1-vs-all and k-vs-all.
+        num_candidates: 1-vs-all over so many sampled entities; ``None``: over all.
+        num_negatives: Corrupted triples per true one and side.
+        shared_negatives: One draw of negatives for the whole batch.
+        filtered: Known facts never count as negatives.
+        margin: In units of the score, for margin and self-adversarial losses.
+        temperature: Of the self-adversarial weights.
+
+    Raises:
+        ValueError: If the loss is unknown (the nearest is named) or a number is out of range.
+    """
+
+    loss: str = "one_vs_all"
+    n3: float = 0.0
+    label_smoothing: float = 0.0
+    num_candidates: int | None = None
+    num_negatives: int = 64
+    shared_negatives: bool = False
+    filtered: bool = False
+    margin: float = 9.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        known = ("one_vs_all", "k_vs_all", *_PAIR_LOSSES)
+        if self.loss not in known:
+            nearest = difflib.get_close_matches(self.loss, known, n=1, cutoff=0.4)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"loss must be one of {', '.join(known)} (got {self.loss!r}){hint}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1) (got {self.label_smoothing})")
+        if self.n3 < 0:
+            raise ValueError(f"n3 must be at least 0 (got {self.n3})")
+
+
+_PAIR_LOSSES: dict[str, Callable[[ObjectiveConfig], Callable[[Tensor, Tensor], Tensor]]] = {
+    "softplus": lambda config: losses.softplus_loss,
+    "margin": lambda config: partial(losses.margin_loss, margin=config.margin),
+    "self_adversarial": lambda config: partial(
+        losses.self_adversarial_loss, margin=config.margin, temperature=config.temperature
+    ),
+}
+
+
+def build_objective(config: ObjectiveConfig, known: KnownTriples) -> Objective:
+    """The objective that ``config`` describes.
+
+    Args:
+        config: Options.
+        known: The training facts: labels of k-vs-all, and the filter of negative sampling.
+    """
+    task: Objective
+    if config.loss == "one_vs_all":
+        task = OneVsAll(
+            label_smoothing=config.label_smoothing, num_candidates=config.num_candidates
+        )
+    elif config.loss == "k_vs_all":
+        task = KvsAll(known, label_smoothing=config.label_smoothing)
+    else:
+        task = NegativeSampling(
+            _PAIR_LOSSES[config.loss](config),
+            num_negatives=config.num_negatives,
+            shared=config.shared_negatives,
+            known=known if config.filtered else None,
+        )
+    if not config.n3:
+        return task
+    return Mixture({"task": task, "n3": N3()}, {"n3": config.n3})

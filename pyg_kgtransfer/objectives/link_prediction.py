@@ -1,0 +1,174 @@
+"""Learning to tell true facts from others: negative sampling, 1-vs-all, k-vs-all, N3."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pyg_kgtransfer.functional import losses, sampling
+from pyg_kgtransfer.graph.known_triples import KnownTriples
+from pyg_kgtransfer.models.encoder import Representations
+from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.objectives.objective import Batch, Objective
+
+PairLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+class NegativeSampling(Objective):
+    """True triples against corrupted ones, tails and heads alike.
+
+    Args:
+        loss: From scores of true triples [B] and of corrupted ones [B, K] to a scalar:
+            ``losses.softplus_loss``, or ``functools.partial(losses.margin_loss, margin=1.0)``, or
+            ``functools.partial(losses.self_adversarial_loss, margin=9.0, temperature=1.0)``.
+        num_negatives: K per side, at least 1.
+        shared: Draw K candidates once for the whole batch (scoring becomes a matrix product)
+            instead of K for each triple.
+        known: Facts that never count as negatives ("filtered"); ``None`` keeps every draw.
+        entity_weights: [N] chances of being drawn, at least 0; ``None``: uniform.
+
+    Raises:
+        ValueError: If ``num_negatives`` is below 1.
+    """
+
+    def __init__(
+        self,
+        loss: PairLoss,
+        *,
+        num_negatives: int = 64,
+        shared: bool = False,
+        known: KnownTriples | None = None,
+        entity_weights: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if num_negatives < 1:
+            raise ValueError(f"num_negatives must be at least 1 (got {num_negatives})")
+        self.loss = loss
+        self.num_negatives = num_negatives
+        self.shared = shared
+        self.known = known
+        self.register_buffer("entity_weights", entity_weights)
+
+    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+        head, relation, tail = batch.triples.unbind(1)
+        num_entities = representations.entity.shape[0]
+        tails = self._draw(len(head), num_entities, batch.generator)
+        negative = model.score_tails(representations, head, relation, tails)  # [B, K]
+        positive = model.score_tails(representations, head, relation, tail.unsqueeze(1)).squeeze(1)
+        negative = self._without_known(negative, head[:, None], relation[:, None], tails)
+        loss = self.loss(positive, negative)
+
+        heads = self._draw(len(head), num_entities, batch.generator)
+        negative = model.score_heads(representations, relation, tail, heads)
+        positive = model.score_heads(representations, relation, tail, head.unsqueeze(1)).squeeze(1)
+        negative = self._without_known(negative, heads, relation[:, None], tail[:, None])
+        return 0.5 * (loss + self.loss(positive, negative))
+
+    def _draw(self, batch_size: int, num_entities: int, generator: torch.Generator) -> Tensor:
+        shape = (self.num_negatives,) if self.shared else (batch_size, self.num_negatives)
+        weights = self.entity_weights
+        if isinstance(weights, Tensor):
+            return sampling.weighted_candidates(shape, weights, generator=generator)
+        return sampling.uniform_candidates(shape, num_entities, generator=generator)
+
+    def _without_known(
+        self, negative: Tensor, head: Tensor, relation: Tensor, tail: Tensor
+    ) -> Tensor:
+        """Known facts at -inf; a row that would lose every negative keeps them all."""
+        if self.known is None:
+            return negative
+        triples = torch.stack(torch.broadcast_tensors(head, relation, tail), dim=-1)  # [B, K, 3]
+        is_known = self.known.contains(triples)
+        is_known &= ~is_known.all(dim=1, keepdim=True)
+        return negative.masked_fill(is_known, -torch.inf)
+
+
+class OneVsAll(Objective):
+    """Softmax cross entropy of the true answer against all entities, tails and heads alike.
+
+    Args:
+        label_smoothing: In [0, 1).
+        num_candidates: Take the softmax over this many sampled entities joined with the batch's
+            own answers; for graphs too large for all of them. ``None``: all entities.
+
+    Source: Lacroix et al. 2018, arXiv 1806.07297, eq. 6-7; each triple is asked both ways.
+    """
+
+    def __init__(self, *, label_smoothing: float = 0.0, num_candidates: int | None = None) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+        self.num_candidates = num_candidates
+
+    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+        head, relation, tail = batch.triples.unbind(1)
+        candidates, tail_column = self._candidates(tail, representations, batch.generator)
+        tails = model.score_tails(representations, head, relation, candidates)
+        candidates, head_column = self._candidates(head, representations, batch.generator)
+        heads = model.score_heads(representations, relation, tail, candidates)
+        smoothing = self.label_smoothing
+        return 0.5 * (
+            losses.cross_entropy_loss(tails, tail_column, label_smoothing=smoothing)
+            + losses.cross_entropy_loss(heads, head_column, label_smoothing=smoothing)
+        )
+
+    def _candidates(
+        self, answers: Tensor, representations: Representations, generator: torch.Generator
+    ) -> tuple[Tensor | None, Tensor]:
+        """The candidates ([K] or all) and each answer's column among them ([B])."""
+        num_entities = representations.entity.shape[0]
+        if self.num_candidates is None or self.num_candidates >= num_entities:
+            return None, answers
+        drawn = sampling.uniform_candidates(
+            (self.num_candidates,), num_entities, generator=generator
+        )
+        candidates = torch.unique(torch.cat([drawn, answers]))
+        return candidates, torch.searchsorted(candidates, answers.contiguous())
+
+
+class KvsAll(Objective):
+    """Binary cross entropy of all entities against all known answers of each query of the batch.
+
+    Args:
+        known: The training facts; every answer they give to a query of the batch is a 1.
+        label_smoothing: In [0, 1).
+
+    Source: Dettmers et al. 2018, arXiv 1707.01476, section 4 ("1-N scoring").
+    """
+
+    def __init__(self, known: KnownTriples, *, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.known = known
+        self.label_smoothing = label_smoothing
+
+    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+        queries = torch.unique(batch.triples[:, :2], dim=0)
+        tails = model.score_tails(representations, queries[:, 0], queries[:, 1])
+        loss = self._loss(tails, *self.known.tails(queries[:, 0], queries[:, 1]))
+        queries = torch.unique(batch.triples[:, 1:], dim=0)
+        heads = model.score_heads(representations, queries[:, 0], queries[:, 1])
+        return 0.5 * (loss + self._loss(heads, *self.known.heads(queries[:, 0], queries[:, 1])))
+
+    def _loss(self, scores: Tensor, row: Tensor, entity: Tensor) -> Tensor:
+        labels = torch.zeros_like(scores)
+        labels[row, entity] = 1.0
+        return losses.multi_label_loss(scores, labels, label_smoothing=self.label_smoothing)
+
+
+class N3(Objective):
+    """The nuclear 3-norm of the vectors that score the batch; weigh it in a ``Mixture``.
+
+    Source: Lacroix et al. 2018, arXiv 1806.07297, eq. 8. A reciprocal model's inverse relation
+    vectors are counted as well, each with half the weight.
+    """
+
+    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+        head, relation, tail = batch.triples.unbind(1)
+        entity, relations = representations.entity, representations.relation
+        decoder = model.decoder
+        of_relation = losses.n3_penalty(decoder.moduli(relations[relation]))
+        if model.reciprocal:
+            inverse = relations[relation + relations.shape[0] // 2]
+            of_relation = 0.5 * (of_relation + losses.n3_penalty(decoder.moduli(inverse)))
+        return of_relation + losses.n3_penalty(
+            decoder.moduli(entity[head]), decoder.moduli(entity[tail])
+        )
