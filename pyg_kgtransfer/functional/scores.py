@@ -1,8 +1,8 @@
 """Queries and comparisons of every decoder, as pure functions.
 
 Conventions: a query has shape [B, D]; candidates are either shared, [N, D], giving [B, N], or each
-query's own, [B, K, D], giving [B, K]. Higher is more plausible. Complex vectors of D / 2 numbers are
-stored as D reals, the real halves first.
+query's own, [B, K, D], giving [B, K]. Higher is more plausible. Complex vectors of D / 2 numbers
+are stored as D reals, the real halves first.
 """
 
 import torch
@@ -41,6 +41,13 @@ def complex_conjugate(vector: Tensor) -> Tensor:
     return torch.cat([real, -imaginary], dim=-1)
 
 
+def complex_modulus(vector: Tensor) -> Tensor:
+    """Moduli of a complex vector stored as reals: [*, D] -> [*, D / 2]; the gradient at 0 is 0."""
+    real, imaginary = vector.chunk(2, dim=-1)
+    moduli: Tensor = torch.linalg.vector_norm(torch.stack([real, imaginary]), dim=0)
+    return moduli
+
+
 def rotation(phase: Tensor) -> Tensor:
     """Unit complex numbers exp(i phase): [*, D / 2] radians -> [*, D] reals."""
     return torch.cat([phase.cos(), phase.sin()], dim=-1)
@@ -56,7 +63,8 @@ def negative_modulus_distance(query: Tensor, candidates: Tensor) -> Tensor:
     def compare(block: Tensor) -> Tensor:
         c_re, c_im = block.chunk(2, dim=-1)
         difference = torch.stack([q_re - c_re, q_im - c_im])  # [2, B, K, D / 2]
-        return -torch.linalg.vector_norm(difference, dim=0).sum(-1)
+        distance: Tensor = torch.linalg.vector_norm(difference, dim=0).sum(-1)
+        return -distance
 
     if candidates.dim() == 3:
         return compare(candidates)

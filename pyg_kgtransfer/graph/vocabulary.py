@@ -31,14 +31,13 @@ class Vocabulary:
     def __init__(self, names: Iterable[str], *, kind: str = "name") -> None:
         self.names: tuple[str, ...] = tuple(names)
         self.kind = kind
-        self._ids = {name: i for i, name in enumerate(self.names)}
         self._fingerprint: str | None = None
         for name in self.names:
             if not isinstance(name, str):
                 raise ValueError(f"each {kind} name must be a string (got {name!r})")
+        self._ids = {name: i for i, name in enumerate(self.names)}
         if len(self._ids) != len(self.names):
-            seen: set[str] = set()
-            twice = next(name for name in self.names if name in seen or seen.add(name))
+            twice = next(name for i, name in enumerate(self.names) if self._ids[name] != i)
             raise ValueError(f"{kind} names must be unique (got {twice!r} twice)")
 
     def __len__(self) -> int:
@@ -82,7 +81,13 @@ class Vocabulary:
         return torch.tensor([self._ids[name] for name in names], dtype=torch.long)
 
     def name(self, index: int) -> str:
-        """The name of id ``index``."""
+        """The name of id ``index``.
+
+        Raises:
+            ValueError: If the id is not in [0, len).
+        """
+        if not 0 <= index < len(self.names):
+            raise ValueError(f"{self.kind} ids must be in [0, {len(self)}) (got {index})")
         return self.names[index]
 
     def grow(self, names: Iterable[str]) -> "Vocabulary":
@@ -90,8 +95,12 @@ class Vocabulary:
         return Vocabulary(dict.fromkeys((*self.names, *names)), kind=self.kind)
 
     def subset(self, ids: Tensor) -> "Vocabulary":
-        """A vocabulary of the names at ``ids`` ([K] int64), renumbered in that order."""
-        return Vocabulary((self.names[i] for i in ids.tolist()), kind=self.kind)
+        """A vocabulary of the names at ``ids`` ([K] int64), renumbered in that order.
+
+        Raises:
+            ValueError: If an id is not in [0, len), or occurs twice.
+        """
+        return Vocabulary((self.name(i) for i in ids.tolist()), kind=self.kind)
 
     def positions_of(self, other: "Vocabulary") -> Tensor:
         """For each name of ``other`` its id here, or -1: int64, shape [len(other)]."""

@@ -43,6 +43,10 @@ class Decoder(nn.Module, ABC):
             ValueError: If the width does not fit.
         """
 
+    def moduli(self, vector: Tensor) -> Tensor:
+        """Sizes of the numbers in a vector, for norms: [*, D] -> [*, D] or, complex, [*, D / 2]."""
+        return vector.abs()
+
     @torch.no_grad()
     def initialise(self, entity: Tensor | None, relation: Tensor | None) -> None:
         """Fill fresh tables ([N, D] and [R, D'] or [2R, D']) in place; default: Xavier normal."""
@@ -115,6 +119,9 @@ class _Complex(Decoder):
                 f"{type(self).__name__} stores complex vectors as real and imaginary halves, "
                 f"so the width must be even (got {entity_width})"
             )
+
+    def moduli(self, vector: Tensor) -> Tensor:
+        return scores.complex_modulus(vector)
 
 
 class ComplEx(_Complex):

@@ -1,8 +1,11 @@
 """What an encoder takes and gives: the contract between graphs and decoders."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
@@ -37,3 +40,58 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, graph: GraphTensors) -> Representations:
         """Vectors for the rows of ``graph``."""
+
+
+@dataclass(frozen=True)
+class LayerOptions:
+    """What an encoder does around its message-passing layers.
+
+    Attributes:
+        num_layers: At least 1.
+        dropout: Share of each layer's numbers dropped in training, in [0, 1).
+        activation: After each layer, elementwise.
+        normalise: Layer norm before the activation.
+        residual: A layer's output is its input plus a gate (a trained number) times its result.
+        jump: The final entity vector is the encoder's input plus a gate times the last layer's
+            output, so that the encoder can do at least what its input alone can.
+        gate: Where the gates start.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    num_layers: int = 1
+    dropout: float = 0.0
+    activation: Callable[[Tensor], Tensor] = torch.tanh
+    normalise: bool = False
+    residual: bool = False
+    jump: bool = False
+    gate: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.num_layers < 1:
+            raise ValueError(f"an encoder with layers needs at least 1 (got {self.num_layers})")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1) (got {self.dropout})")
+
+
+class LayerOutput(nn.Module):
+    """From a layer's result to the next hidden state: norm, activation, dropout, residual.
+
+    Args:
+        width: D.
+        options: Which of them.
+    """
+
+    def __init__(self, width: int, options: LayerOptions) -> None:
+        super().__init__()
+        self.activation = options.activation
+        self.norm = nn.LayerNorm(width) if options.normalise else nn.Identity()
+        self.dropout = nn.Dropout(options.dropout)
+        gate = nn.Parameter(torch.tensor(float(options.gate))) if options.residual else None
+        self.gate: nn.Parameter | None = gate
+
+    def forward(self, previous: Tensor, result: Tensor) -> Tensor:
+        """The next hidden state: [N, D] before the layer, [N, D] from it -> [N, D]."""
+        result = self.dropout(self.activation(self.norm(result)))
+        return result if self.gate is None else previous + self.gate * result

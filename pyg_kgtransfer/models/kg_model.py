@@ -30,8 +30,20 @@ class KGModel(nn.Module):
         self.reciprocal = reciprocal
 
     def encode(self, graph: GraphTensors) -> Representations:
-        """Vectors for every row of ``graph``; pass them to the scoring methods."""
+        """Vectors for every row of ``graph``; pass them to the scoring methods.
+
+        Raises:
+            ValueError: If the encoder gives too few relation vectors for the graph's relations,
+                or, in a reciprocal model, none for their inverses.
+        """
         representations: Representations = self.encoder(graph)
+        wanted = 2 * graph.num_relations if self.reciprocal else graph.num_relations
+        got = representations.relation.shape[0]
+        if got < wanted or (self.reciprocal and got != wanted):
+            raise ValueError(
+                f"a {'reciprocal ' if self.reciprocal else ''}model of {graph.num_relations} "
+                f"relations needs {wanted} relation vectors from its encoder (got {got})"
+            )
         return representations
 
     def score(self, representations: Representations, triples: Tensor) -> Tensor:

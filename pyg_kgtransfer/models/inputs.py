@@ -1,0 +1,216 @@
+"""What enters an encoder: lookup table, projected features, text mixture; the shallow encoder."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
+from pyg_kgtransfer.models.decoders import Decoder
+from pyg_kgtransfer.models.encoder import Encoder, Representations
+
+
+class EntityInput(nn.Module, ABC):
+    """Vectors for entity ids; pass the object to an encoder.
+
+    Attributes:
+        width: D, the width of the vectors.
+    """
+
+    width: int
+
+    @abstractmethod
+    def forward(self, entity: Tensor) -> Tensor:
+        """Vectors of entities: [N] global ids -> [N, D]."""
+
+    @abstractmethod
+    def initialise(self, decoder: Decoder) -> None:
+        """Draw fresh vectors of the size that ``decoder`` starts from."""
+
+
+class Lookup(EntityInput):
+    """One free vector per entity.
+
+    Args:
+        num_entities: Rows of the table.
+        width: D.
+
+    Attributes:
+        weight: [num_entities, D], Xavier normal at first.
+
+    Example:
+        >>> Lookup(5, 8)(torch.tensor([3, 1])).shape
+        torch.Size([2, 8])
+    """
+
+    def __init__(self, num_entities: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.weight = nn.Parameter(torch.empty(num_entities, width))
+        nn.init.xavier_normal_(self.weight)
+
+    def forward(self, entity: Tensor) -> Tensor:
+        return functional.embedding(entity, self.weight)
+
+    def initialise(self, decoder: Decoder) -> None:
+        decoder.initialise(self.weight, None)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, {self.width}"
+
+
+class Features(EntityInput):
+    """Given features through a trained linear map.
+
+    Args:
+        features: [num_entities, F] floats, kept as a buffer.
+        width: D.
+
+    Raises:
+        ValueError: If the features are not a floating [N, F] table of finite numbers.
+
+    Example:
+        >>> Features(torch.eye(5), 8)(torch.tensor([3, 1])).shape
+        torch.Size([2, 8])
+    """
+
+    features: Tensor
+
+    def __init__(self, features: Tensor, width: int) -> None:
+        super().__init__()
+        _check_table(features, "features")
+        self.width = width
+        self.register_buffer("features", features.detach().clone())
+        self.projection = nn.Linear(features.shape[1], width)
+
+    def forward(self, entity: Tensor) -> Tensor:
+        projected: Tensor = self.projection(functional.embedding(entity, self.features))
+        return projected
+
+    @torch.no_grad()
+    def initialise(self, decoder: Decoder) -> None:
+        """Scale the map so that its vectors are as large as those ``decoder`` starts from."""
+        nn.init.xavier_normal_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+        wanted = torch.empty(len(self.features), self.width)
+        decoder.initialise(wanted, None)
+        got = _root_mean_square(self.features @ self.projection.weight.t())
+        if got > 0:
+            self.projection.weight *= _root_mean_square(wanted).to(got) / got
+
+
+class TextMixture(EntityInput):
+    """rho e'_i + (1 - rho) v'_i: a free vector mixed with a frozen text vector.
+
+    Args:
+        text: [num_entities, D] text vectors, frozen, kept as a buffer.
+        share: rho, the share of the free vector, in [0, 1].
+        match_scale: Let ``initialise`` bring the text vectors to the free vectors' size, so that
+            neither part drowns the other (differs from the paper's code, which mixes as given).
+
+    Attributes:
+        weight: [num_entities, D] the free vectors e'.
+        text: [num_entities, D] the text vectors v', as given (an anchor reads them).
+
+    Raises:
+        ValueError: If the text is not a floating [N, D] table of finite numbers, or ``share`` is
+            out of range.
+
+    Source: Jiang et al. 2024, "KG-FIT", arXiv 2405.16412; rho = 0.6 in the released code.
+
+    Example:
+        >>> TextMixture(torch.eye(4), share=0.0)(torch.tensor([2])).tolist()
+        [[0.0, 0.0, 1.0, 0.0]]
+    """
+
+    text: Tensor
+    text_scale: Tensor
+
+    def __init__(self, text: Tensor, *, share: float = 0.6, match_scale: bool = False) -> None:
+        super().__init__()
+        _check_table(text, "text vectors")
+        if not 0 <= share <= 1:
+            raise ValueError(f"the share of the free vector must be in [0, 1] (got {share})")
+        self.width = text.shape[1]
+        self.share = share
+        self.match_scale = match_scale
+        self.weight = nn.Parameter(torch.empty_like(text))
+        nn.init.xavier_normal_(self.weight)
+        self.register_buffer("text", text.detach().clone())
+        self.register_buffer("text_scale", torch.ones((), dtype=text.dtype))
+
+    def forward(self, entity: Tensor) -> Tensor:
+        free = functional.embedding(entity, self.weight)
+        frozen = functional.embedding(entity, self.text)
+        return self.share * free + (1 - self.share) * self.text_scale * frozen
+
+    @torch.no_grad()
+    def initialise(self, decoder: Decoder) -> None:
+        decoder.initialise(self.weight, None)
+        size = _root_mean_square(self.text)
+        if self.match_scale and size > 0:
+            self.text_scale.copy_(_root_mean_square(self.weight) / size)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, {self.width}, share={self.share}"
+
+
+class Shallow(Encoder):
+    """No message passing: entity vectors as they enter, and one vector per relation.
+
+    Args:
+        inputs: Gives the entity vectors.
+        num_relation_rows: R, or 2R for a reciprocal model.
+        relation_width: D', what the decoder asks for; default D.
+        dropout: Share of the entity vectors' numbers dropped in training, in [0, 1).
+
+    Raises:
+        ValueError: If ``dropout`` is out of range.
+
+    Example:
+        >>> encoder = Shallow(Lookup(5, 8), 2)
+        >>> encoder.relation.shape, encoder.num_layers
+        (torch.Size([2, 8]), 0)
+    """
+
+    num_layers = 0
+
+    def __init__(
+        self,
+        inputs: EntityInput,
+        num_relation_rows: int,
+        *,
+        relation_width: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1) (got {dropout})")
+        self.inputs = inputs
+        self.width = inputs.width
+        self.dropout = nn.Dropout(dropout)
+        self.relation = nn.Parameter(torch.empty(num_relation_rows, relation_width or self.width))
+        nn.init.xavier_normal_(self.relation)
+
+    def forward(self, graph: GraphTensors) -> Representations:
+        return Representations(self.dropout(self.inputs(graph.entity)), self.relation)
+
+    def initialise(self, decoder: Decoder) -> None:
+        """Draw fresh tables as ``decoder`` wants them."""
+        self.inputs.initialise(decoder)
+        decoder.initialise(None, self.relation)
+
+
+def _check_table(table: Tensor, name: str) -> None:
+    if table.dim() != 2 or not table.is_floating_point():
+        raise ValueError(
+            f"{name} must be floats, one row per entity (got {table.dtype} {list(table.shape)})"
+        )
+    if not bool(torch.isfinite(table).all()):
+        row = int((~torch.isfinite(table)).any(1).nonzero()[0])
+        raise ValueError(f"{name} must be finite (got NaN or inf in row {row})")
+
+
+def _root_mean_square(table: Tensor) -> Tensor:
+    return table.square().mean().sqrt() if table.numel() else table.new_zeros(())

@@ -1,0 +1,182 @@
+"""What can be set about training: TrainConfig, the optimizer and its schedule."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adagrad": torch.optim.Adagrad,
+    "sgd": torch.optim.SGD,
+}
+SCHEDULES = ("constant", "linear", "cosine")
+PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true")
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
+# Settings that a resumed run may change: they decide how long and how visibly, not what is learned.
+FREE_TO_CHANGE = (
+    "accelerator",  # the device that it gives is compared instead
+    "max_seconds",
+    "progress",
+    "save_every",
+    "save_seconds",
+    "tensorboard",
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes:
+        epochs: Passes over the triples, at least 1.
+        max_seconds: Stop when so many seconds of training are over, counted over all resumed parts;
+            ``None``: no limit.
+        optimizer: ``"adam"``, ``"adamw"``, ``"adagrad"`` or ``"sgd"``.
+        learning_rate: At its highest, above 0.
+        weight_decay: At least 0 (``"adamw"`` decouples it from the gradient, the others do not).
+        schedule: ``"constant"``, or after the warmup down to 0 at the last step, along a line
+            (``"linear"``) or half a cosine (``"cosine"``).
+        warmup: Share of all steps, in [0, 1), in which the learning rate rises along a line.
+        clip_norm: Largest 2-norm of the gradient, all parameters joined; ``None``: as it is.
+        precision: ``"32-true"``, ``"64-true"``, ``"bf16-mixed"``, ``"16-mixed"``, ``"bf16-true"``
+            or ``"16-true"``.
+        patience: Stop after so many validations in a row without an improvement; ``None``: never.
+        min_delta: What counts as an improvement for ``patience``: the monitored metric above the
+            last improvement by more than this (absolute, at least 0). The best weights are those
+            of the highest metric, however small the margin.
+        validate_every: Epochs between validations; the last epoch is always validated.
+        monitor: The metric that selects the best weights; higher is better.
+        leave_out_batch: Encode the graph without the batch's own edges and their inverses, so that
+            no fact is in view of its own prediction.
+        accelerator: ``"auto"``, ``"cpu"``, ``"cuda"`` (or ``"gpu"``) or ``"mps"``.
+        seed: Of dropout and of whatever the model draws; batches have a seed of their own.
+        save_every: Epochs between resume checkpoints, at least 1.
+        save_seconds: Save within an epoch as well, when the last save is so many seconds old.
+        progress: Show how training goes, on stderr: a live bar in a terminal, else a few lines.
+        tensorboard: Write curves to ``run_dir/tensorboard`` (extra ``tensorboard``).
+
+    Raises:
+        ValueError: If a setting is out of range or misspelt.
+
+    Example:
+        >>> config = TrainConfig(epochs=5, schedule="cosine", warmup=0.1)
+        >>> round(learning_rate_factor(50, 100, config), 3)
+        0.587
+    """
+
+    epochs: int = 100
+    max_seconds: float | None = None
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    clip_norm: float | None = None
+    precision: str = "32-true"
+    patience: int | None = None
+    min_delta: float = 0.0
+    validate_every: int = 1
+    monitor: str = "mrr"
+    leave_out_batch: bool = False
+    accelerator: str = "auto"
+    seed: int = 0
+    save_every: int = 1
+    save_seconds: float | None = None
+    progress: bool = True
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("optimizer", tuple(OPTIMIZERS)),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+            ("accelerator", ACCELERATORS),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                near = get_close_matches(str(value), known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{name} must be one of {', '.join(known)} (got {value!r}){hint}")
+        for name in ("epochs", "validate_every", "save_every", "patience"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1 (got {value})")
+        for name in ("learning_rate", "clip_norm", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0 (got {value})")
+        for name in ("weight_decay", "min_delta", "save_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must be at least 0 (got {value})")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a share of all steps, in [0, 1) (got {self.warmup})")
+
+    def decisive(self) -> dict[str, Any]:
+        """The settings that decide what is learned; a resumed run must have the same."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in FREE_TO_CHANGE}
+
+
+def learning_rate_factor(step: int, total_steps: int, config: TrainConfig) -> float:
+    """The factor in [0, 1] of the learning rate at ``step`` (from 0) of ``total_steps``."""
+    warmup_steps = round(config.warmup * total_steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    if config.schedule == "constant":
+        return 1.0
+    done = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+    return 1.0 - done if config.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def build_optimizer(
+    config: TrainConfig,
+    model: nn.Module,
+    objective: nn.Module,
+    groups: Iterable[Mapping[str, Any]] | None = None,
+) -> torch.optim.Optimizer:
+    """The optimizer of ``config`` for the parameters of a model and an objective.
+
+    Args:
+        config: Optimizer, learning rate, weight decay.
+        model: Its parameters that require gradients are trained, or those that ``groups`` name.
+        objective: Its own parameters (projections) are trained in any case.
+        groups: As torch takes them: ``{"params": [...], "lr": 1e-4}``, with any other option of the
+            optimizer; parameters of the model in no group are not trained. ``None``: all alike.
+
+    Raises:
+        ValueError: If nothing is left to train, or a group holds a parameter of something else.
+    """
+    known = set(model.parameters()) | set(objective.parameters())
+    if groups is None:
+        groups = [{"params": [p for p in model.parameters() if p.requires_grad]}]
+    chosen: list[dict[str, Any]] = []
+    for number, group in enumerate(groups):
+        given = group["params"]
+        listed = [given] if isinstance(given, Tensor) else list(given)
+        strangers = [tuple(p.shape) for p in listed if p not in known]
+        if strangers:
+            raise ValueError(
+                f"parameter_groups[{number}] must hold parameters of the model or the objective "
+                f"(got others, of shapes {strangers[:3]})"
+            )
+        chosen.append({**group, "params": [p for p in listed if p.requires_grad]})
+    taken = {p for group in chosen for p in group["params"]}
+    own = [p for p in objective.parameters() if p.requires_grad and p not in taken]
+    chosen = [group for group in (*chosen, {"params": own}) if group["params"]]
+    if not chosen:
+        raise ValueError(
+            "training needs a parameter to change (got a model and an objective of which every "
+            "parameter is frozen or in no group)"
+        )
+    optimizer = OPTIMIZERS[config.optimizer](
+        chosen, lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer

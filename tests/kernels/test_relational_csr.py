@@ -1,0 +1,194 @@
+"""Relational sums against loops, their gradients, and the cache of plans."""
+
+import copy
+import pickle
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import Tensor
+
+from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR
+
+NUM_RELATIONS = 3
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[Tensor, Tensor, int]:
+    """(edge_index, edge_type, num_rows): empty, tiny, with loops, repeats and unseen relations."""
+    num_rows = draw(st.integers(0, 5))
+    node = st.integers(0, max(num_rows - 1, 0))
+    edge = st.tuples(node, node, st.integers(0, NUM_RELATIONS - 1))
+    edges = draw(st.lists(edge, max_size=12 if num_rows else 0))
+    table = torch.tensor(edges, dtype=torch.long).view(-1, 3).t()
+    return table[:2], table[2], num_rows
+
+
+def tables(num_rows: int, width: int = 2) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(num_rows)
+    x = torch.randn(num_rows, width, dtype=torch.float64, generator=generator)
+    z = torch.randn(NUM_RELATIONS, width, dtype=torch.float64, generator=generator)
+    return x, z
+
+
+def edges_of(edge_index: Tensor, edge_type: Tensor) -> list[tuple[int, int, int]]:
+    return list(zip(*edge_index.tolist(), edge_type.tolist(), strict=True))
+
+
+@given(graphs())
+@settings(max_examples=30, deadline=None)
+def test_sums_are_those_of_loops(graph: tuple[Tensor, Tensor, int]) -> None:
+    edge_index, edge_type, num_rows = graph
+    x, z = tables(num_rows)
+    weight = torch.arange(len(edge_type)).double() + 0.5
+    plan = RelationalCSR(edge_index, edge_type, num_rows, NUM_RELATIONS, edge_weight=weight)
+    neighbours, relations, products = (torch.zeros_like(x) for _ in range(3))
+    for (u, v, r), w in zip(edges_of(edge_index, edge_type), weight, strict=True):
+        neighbours[v] += w * x[u]
+        relations[v] += w * z[r]
+        products[v] += w * x[u] * z[r]
+    torch.testing.assert_close(plan.neighbour_sum(x), neighbours)
+    torch.testing.assert_close(plan.relation_sum(z), relations)
+    pairs = plan.source_pairs
+    got = pairs.scatter(pairs.gather(x) * pairs.relation_gather(z))
+    torch.testing.assert_close(got, products)
+
+
+@given(graphs())
+@settings(max_examples=30, deadline=None)
+def test_target_pairs_and_tiles_give_the_mean_of_each_relation(
+    graph: tuple[Tensor, Tensor, int],
+) -> None:
+    edge_index, edge_type, num_rows = graph
+    x, z = tables(num_rows)
+    plan = RelationalCSR(edge_index, edge_type, num_rows, NUM_RELATIONS)
+    edges = edges_of(edge_index, edge_type)
+    expected = torch.zeros_like(x)
+    for v in range(num_rows):
+        for r in range(NUM_RELATIONS):
+            sources = [edge[0] for edge in edges if edge[1:] == (v, r)]
+            if sources:
+                expected[v] += x[sources].mean(0) * z[r]
+    pairs, tiles = plan.target_pairs, plan.target_tiles
+    torch.testing.assert_close(pairs.scatter(pairs.gather(x) * z[pairs.relation]), expected)
+    per_slot = z[tiles.relation].repeat_interleave(tiles.size, 0)
+    torch.testing.assert_close(tiles.scatter(tiles.gather(x) * per_slot), expected)
+    assert len(pairs.relation) == len(set((v, r) for _, v, r in edges))
+
+
+def test_more_pairs_than_a_tile_holds_spread_over_tiles() -> None:
+    num_rows = 300
+    rows = torch.arange(num_rows)
+    edge_index = torch.stack([rows.flip(0), rows])
+    edge_type = (rows >= 290).long() * 2  # 290 pairs of relation 0, none of 1, ten of 2
+    tiles = RelationalCSR(edge_index, edge_type, num_rows, 3).target_tiles
+    assert (tiles.relation == 0).sum() * tiles.size >= 290
+    assert 1 not in tiles.relation
+    x = torch.arange(num_rows).double().unsqueeze(1)
+    torch.testing.assert_close(tiles.scatter(tiles.gather(x)), x.flip(0))
+
+
+@given(graphs())
+@settings(max_examples=5, deadline=None)
+def test_gradients_are_those_of_finite_differences(graph: tuple[Tensor, Tensor, int]) -> None:
+    edge_index, edge_type, num_rows = graph
+    x, z = (table.requires_grad_() for table in tables(num_rows))
+    weight = torch.arange(len(edge_type)).double() + 0.5
+    plan = RelationalCSR(edge_index, edge_type, num_rows, NUM_RELATIONS, edge_weight=weight)
+    pairs, tiles = plan.source_pairs, plan.target_tiles
+
+    def through_everything(x: Tensor, z: Tensor) -> Tensor:
+        product = pairs.scatter(pairs.gather(x) * pairs.relation_gather(z))
+        means = tiles.scatter(tiles.gather(x) ** 2)
+        return plan.neighbour_sum(x) - plan.relation_sum(z) + product + means
+
+    if num_rows:
+        assert torch.autograd.gradcheck(through_everything, (x, z))
+
+
+def test_edges_may_come_from_another_table() -> None:
+    plan = RelationalCSR(torch.tensor([[0, 4], [1, 1]]), torch.tensor([0, 0]), 2, 1, num_sources=5)
+    x = torch.arange(5.0).unsqueeze(1)
+    assert plan.neighbour_sum(x).tolist() == [[0.0], [4.0]]
+    assert plan.target_pairs.scatter(plan.target_pairs.gather(x)).tolist() == [[0.0], [2.0]]
+
+
+@pytest.mark.parametrize(
+    ("edge_index", "edge_type", "message"),
+    [
+        (torch.zeros(3, 2, dtype=torch.long), torch.zeros(2, dtype=torch.long), "shape"),
+        (torch.zeros(2, 2, dtype=torch.long), torch.zeros(3, dtype=torch.long), "one per edge"),
+        (torch.tensor([[0], [2]]), torch.tensor([0]), r"target rows .* \[0, 2\) \(got 2"),
+        (torch.tensor([[-1], [0]]), torch.tensor([0]), r"source rows .*\(got -1"),
+        (torch.tensor([[0], [1]]), torch.tensor([3]), r"edge types .*\[0, 3\) \(got 3"),
+        (torch.zeros(2, 1), torch.zeros(1, dtype=torch.long), "int64"),
+    ],
+)
+def test_edges_that_are_no_graph_are_refused(
+    edge_index: Tensor, edge_type: Tensor, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        RelationalCSR(edge_index, edge_type, 2, 3)
+
+
+def test_weights_are_one_per_edge() -> None:
+    edge_index = torch.tensor([[0], [1]])
+    with pytest.raises(ValueError, match="edge_weight"):
+        RelationalCSR(edge_index, torch.tensor([0]), 2, 1, edge_weight=torch.ones(2))
+
+
+EDGE_INDEX = torch.tensor([[0, 1, 2], [1, 2, 0]])
+EDGE_TYPE = torch.tensor([0, 1, 0])
+
+
+def test_a_graph_that_stays_the_same_is_sorted_once() -> None:
+    plans = PlanCache()
+    first = plans(EDGE_INDEX, EDGE_TYPE, 3, 2)
+    assert plans(EDGE_INDEX.clone(), EDGE_TYPE.clone(), 3, 2) is first
+    assert len(plans) == 1
+
+
+def test_a_changed_graph_never_meets_an_old_plan() -> None:
+    plans = PlanCache()
+    edge_index, edge_type = EDGE_INDEX.clone(), EDGE_TYPE.clone()
+    x = torch.eye(3)
+    plans(edge_index, edge_type, 3, 2)
+    edge_index.data[0, 0] = 2  # behind autograd's version counter
+    assert plans(edge_index, edge_type, 3, 2).neighbour_sum(x)[1].tolist() == [0, 0, 1]
+    edge_type.numpy()[0] = 1  # behind torch's back
+    assert plans(edge_index, edge_type, 3, 2).relation_sum(torch.eye(2))[1].tolist() == [0, 1]
+    assert plans(edge_index, edge_type, 4, 2).num_rows == 4
+    assert plans(edge_index, edge_type, 4, 3).num_relations == 3
+
+
+def test_the_cache_forgets_the_plan_used_longest_ago() -> None:
+    plans = PlanCache(size=2)
+    first = plans(EDGE_INDEX, EDGE_TYPE, 3, 2)
+    second = plans(EDGE_INDEX[:, :2], EDGE_TYPE[:2], 3, 2)
+    assert plans(EDGE_INDEX, EDGE_TYPE, 3, 2) is first
+    plans(EDGE_INDEX[:, :1], EDGE_TYPE[:1], 3, 2)
+    assert len(plans) == 2
+    assert plans(EDGE_INDEX, EDGE_TYPE, 3, 2) is first
+    assert plans(EDGE_INDEX[:, :2], EDGE_TYPE[:2], 3, 2) is not second
+
+
+def test_copies_and_pickles_of_a_cache_start_empty() -> None:
+    plans = PlanCache(size=3)
+    plans(EDGE_INDEX, EDGE_TYPE, 3, 2)
+    for other in (copy.deepcopy(plans), pickle.loads(pickle.dumps(plans))):
+        assert len(other) == 0
+        assert other(EDGE_INDEX, EDGE_TYPE, 3, 2).num_edges == 3
+
+
+def test_a_plan_made_for_inference_serves_training() -> None:
+    plans = PlanCache()
+    with torch.inference_mode():
+        plan = plans(EDGE_INDEX, EDGE_TYPE, 3, 2)
+        plan.target_tiles.gather(torch.ones(3, 2))
+    plan = plans(EDGE_INDEX, EDGE_TYPE, 3, 2)
+    weight = torch.ones(2, requires_grad=True)
+    x = torch.ones(3, 2, requires_grad=True)
+    (plan.target_tiles.gather(x).sum() * weight[plan.target_tiles.relation].sum()).backward()
+    assert x.grad is not None
+    assert weight.grad is not None
