@@ -1,4 +1,4 @@
-"""Sorted segments: counts, offsets and the sorted-key join that filters, samplers and labels use."""
+"""Sorted segments: counts, offsets and the sorted-key join of filters, samplers and labels."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ def segment_counts(ids: Tensor, num_segments: int) -> Tensor:
 
 
 def segment_offsets(sorted_ids: Tensor, num_segments: int) -> Tensor:
-    """Where each segment starts in ``sorted_ids`` ([M], ascending): int64, shape [num_segments + 1]."""
+    """Where each segment starts in ``sorted_ids`` ([M], ascending): int64 [num_segments + 1]."""
     bounds = torch.arange(num_segments + 1, device=sorted_ids.device, dtype=sorted_ids.dtype)
     return torch.searchsorted(sorted_ids, bounds)
 

@@ -10,9 +10,11 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_kgtransfer.functional.segments import segment_counts
+from pyg_kgtransfer.graph.hetero_stores import check_ids, node_strings, stored_edges
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
 
 UNTYPED = "entity"
+_GRAPH_ATTRIBUTES = ("graph_name", "relations", "is_typed")
 
 
 class GraphTensors(NamedTuple):
@@ -66,7 +68,7 @@ class KnowledgeGraph:
         relations: Relation names, R of them.
         triples: [M, 3] int64 (head, relation, tail).
         name: What to call the graph in messages and reports.
-        labels: One label to show per entity, N of them, not necessarily unique; ``None``: the names.
+        labels: One label to show per entity, N of them, not necessarily unique; ``None``: names.
         entity_types: Names of the entity types; ``None`` when entities have no types.
         entity_type: [N] int64, an index into ``entity_types`` per entity; ``None`` likewise.
 
@@ -88,30 +90,23 @@ class KnowledgeGraph:
     entity_type: Tensor | None = None
 
     def __post_init__(self) -> None:
-        triples = self.triples
+        triples, size = self.triples, self.num_entities
         if triples.dim() != 2 or triples.shape[1] != 3 or triples.dtype != torch.long:
-            raise ValueError(
-                f"triples must be int64 of shape [M, 3] (got {triples.dtype} {tuple(triples.shape)})"
-            )
-        if len(triples):
-            low, high = triples.amin(0), triples.amax(0)
-            for column, role, size in ((0, "head", self.num_entities), (1, "relation", self.num_relations),
-                                       (2, "tail", self.num_entities)):  # fmt: skip
-                if low[column] < 0 or high[column] >= size:
-                    raise ValueError(
-                        f"{role} ids must be in [0, {size}) "
-                        f"(got {int(low[column])} to {int(high[column])})"
-                    )
-        if self.labels is not None and len(self.labels) != self.num_entities:
-            raise ValueError(
-                f"one label per entity is needed (got {len(self.labels)} for {self.num_entities})"
-            )
+            got = f"{triples.dtype} {tuple(triples.shape)}"
+            raise ValueError(f"triples must be int64 of shape [M, 3] (got {got})")
+        check_ids("head", triples[:, 0], size)
+        check_ids("relation", triples[:, 1], self.num_relations)
+        check_ids("tail", triples[:, 2], size)
+        if self.labels is not None and len(self.labels) != size:
+            raise ValueError(f"one label per entity is needed (got {len(self.labels)} for {size})")
         if (self.entity_types is None) != (self.entity_type is None):
             raise ValueError("entity_types and entity_type go together (got one of them)")
-        if self.entity_type is not None and self.entity_type.shape != (self.num_entities,):
-            raise ValueError(
-                f"entity_type must have shape [{self.num_entities}] (got {tuple(self.entity_type.shape)})"
-            )
+        if self.entity_types is not None and self.entity_type is not None:
+            kinds = self.entity_type
+            if kinds.shape != (size,) or kinds.dtype != torch.long:
+                got = f"{kinds.dtype} {tuple(kinds.shape)}"
+                raise ValueError(f"entity_type must be int64 of shape [{size}] (got {got})")
+            check_ids("entity type", kinds, len(self.entity_types))
 
     @classmethod
     def from_names(
@@ -128,7 +123,7 @@ class KnowledgeGraph:
 
         Args:
             triples: Named triples.
-            entities: Entity names in id order; default: by first occurrence. May name isolated ones.
+            entities: Entity names in id order, isolated ones too; default: by first occurrence.
             relations: Relation names in id order; default: by first occurrence.
             name: What to call the graph.
             types: Entity name -> type name, for every entity, or ``None``.
@@ -233,17 +228,27 @@ class KnowledgeGraph:
     def data(self) -> HeteroData:
         """A PyG view: node types are entity types, edge types (head type, relation, tail type).
 
-        Node stores carry ``num_nodes``, ``name`` (list), ``label`` (list) and ``entity`` ([n] global
-        ids); edge stores ``edge_index`` ([2, m] ids local to the types) and ``triple`` ([m] rows of
-        ``triples``). The relation names in id order are in ``data.relations``. ``from_data`` gives
-        the same graph back.
+        Node stores carry ``num_nodes``, ``name`` (list), ``label`` (list) and ``entity`` ([n]
+        global ids); edge stores ``edge_index`` ([2, m] ids local to the types) and ``triple`` ([m]
+        rows of ``triples``). The relation names in id order are in ``data.relations``.
+        ``from_data`` gives the same graph back.
+
+        Raises:
+            ValueError: If an entity type has the name of one of the three attributes of ``data``.
         """
         data = HeteroData()
         data.graph_name = self.name
         data.relations = list(self.relations)
+        data.is_typed = self.entity_types is not None
         type_names: Sequence[str] = (
             [UNTYPED] if self.entity_types is None else list(self.entity_types)
         )
+        taken = [name for name in type_names if name in _GRAPH_ATTRIBUTES]
+        if taken:
+            raise ValueError(
+                f"in HeteroData no entity type can be called {', '.join(_GRAPH_ATTRIBUTES)} "
+                f"(got {taken[0]!r})"
+            )
         of_type = self.entity_type
         if of_type is None:
             of_type = torch.zeros(self.num_entities, dtype=torch.long)
@@ -257,7 +262,6 @@ class KnowledgeGraph:
             store.name = [self.entities.name(i) for i in members.tolist()]
             if self.labels is not None:
                 store.label = [self.labels[i] for i in members.tolist()]
-        data.is_typed = self.entity_types is not None
         head, relation, tail = self.triples.unbind(1)
         kinds = torch.stack([of_type[head], relation, of_type[tail]], dim=1)
         unique, kind = torch.unique(kinds, dim=0, return_inverse=True)
@@ -277,65 +281,46 @@ class KnowledgeGraph:
         Of other data, nodes are named by ``name`` where their store has it, else ``type:index``
         (``index`` for a single type); edge types that share a relation name share the relation.
 
+        Args:
+            data: Nodes and edges; features are not read.
+            name: What to call the graph; default: the name it had.
+
         Raises:
-            ValueError: If an edge type names a node type without nodes, or an edge is out of range.
+            ValueError: If an edge is out of range, or a store has not one name or label per node.
         """
-        type_names = list(data.node_types)
-        names: list[str] = []
-        labels: list[str] = []
-        types: list[int] = []
-        ids: list[Tensor] = []
-        start: dict[str, int] = {}
-        for index, type_name in enumerate(type_names):
-            store = data[type_name]
-            count = int(store.num_nodes or 0)
-            prefix = "" if len(type_names) == 1 else f"{type_name}:"
-            start[type_name] = len(names)
-            ids.append(store.entity if "entity" in store else torch.arange(count) + len(names))
-            own = (
-                [str(n) for n in store["name"]]
-                if "name" in store
-                else [f"{prefix}{i}" for i in range(count)]
-            )
-            labels += [str(n) for n in store["label"]] if "label" in store else own
-            names += own
-            types += [index] * count
-        global_id = torch.cat(ids) if ids else torch.empty(0, dtype=torch.long)
-        back = torch.argsort(global_id).tolist()  # row of each global id
-        relations = Vocabulary(
-            data.relations
-            if "relations" in data
-            else dict.fromkeys(r for _, r, _ in data.edge_types),
-            kind="relation",
+        own = data.to_dict()["_global_store"]  # "relations" in data is true of node stores, too
+        is_ours = own.keys() >= set(_GRAPH_ATTRIBUTES)
+        stores = dict(data.node_items())
+        kinds = list(stores)
+        sizes = [int(store.num_nodes or 0) for store in stores.values()]
+        first = {kind: sum(sizes[:i]) for i, kind in enumerate(kinds)}
+        ids = torch.arange(sum(sizes))
+        if is_ours and kinds:  # entities left out of a part of ours leave no gaps
+            back = torch.argsort(torch.cat([s.entity for s in stores.values()]), stable=True)
+            ids[back] = torch.arange(len(back))
+        else:
+            back = ids
+        prefix = [f"{kind}:" if len(kinds) > 1 else "" for kind in kinds]
+        default = [[f"{p}{i}" for i in range(n)] for p, n in zip(prefix, sizes, strict=True)]
+        names = node_strings(stores, "name", default)
+        labels = node_strings(stores, "label", names)
+        has_labels = any("label" in store for store in stores.values())
+        relations = dict.fromkeys(
+            [*(own["relations"] if is_ours else ()), *(r for _, r, _ in data.edge_types)]
         )
-        rows: list[Tensor] = []
-        order: list[Tensor] = []
-        for head_type, relation, tail_type in data.edge_types:
-            store = data[head_type, relation, tail_type]
-            for end, side in ((head_type, 0), (tail_type, 1)):
-                known = int(data[end].num_nodes or 0) if end in start else 0
-                if store.edge_index.numel() and int(store.edge_index[side].max()) >= known:
-                    raise ValueError(
-                        f"edges of {(head_type, relation, tail_type)} need node ids below "
-                        f"{known}, the number of {end!r} nodes (got {int(store.edge_index[side].max())})"
-                    )
-            head = global_id[store.edge_index[0] + start.get(head_type, 0)]
-            tail = global_id[store.edge_index[1] + start.get(tail_type, 0)]
-            rows.append(
-                torch.stack([head, torch.full_like(head, relations.id(relation)), tail], dim=1)
-            )
-            done = sum(map(len, order))
-            order.append(store.triple if "triple" in store else torch.arange(len(head)) + done)
-        triples = torch.cat(rows) if rows else torch.empty(0, 3, dtype=torch.long)
-        if order:
-            triples = triples[torch.argsort(torch.cat(order), stable=True)]
-        is_typed = bool(data.is_typed) if "is_typed" in data else len(type_names) > 1
+        vocabulary = Vocabulary(relations, kind="relation")
+        rows, order = stored_edges(data, first, dict(zip(kinds, sizes, strict=True)), vocabulary)
+        triples = torch.stack([ids[rows[:, 0]], rows[:, 1], ids[rows[:, 2]]], dim=1)
+        flat_names = [n for part in names for n in part]
+        flat_labels = [n for part in labels for n in part]
+        is_typed = bool(own["is_typed"]) if is_ours else len(kinds) > 1
+        kind_of = torch.arange(len(kinds)).repeat_interleave(torch.tensor(sizes, dtype=torch.long))
         return cls(
-            entities=Vocabulary((names[i] for i in back), kind="entity"),
-            relations=relations,
-            triples=triples,
-            name=(str(data.graph_name) if "graph_name" in data else "") if name is None else name,
-            labels=tuple(labels[i] for i in back) if labels != names else None,
-            entity_types=Vocabulary(type_names, kind="entity type") if is_typed else None,
-            entity_type=torch.tensor(types, dtype=torch.long)[back] if is_typed else None,
+            entities=Vocabulary((flat_names[i] for i in back.tolist()), kind="entity"),
+            relations=vocabulary,
+            triples=triples[torch.argsort(order, stable=True)] if is_ours else triples,
+            name=(str(own["graph_name"]) if is_ours else "") if name is None else name,
+            labels=tuple(flat_labels[i] for i in back.tolist()) if has_labels else None,
+            entity_types=Vocabulary(kinds, kind="entity type") if is_typed else None,
+            entity_type=kind_of[back] if is_typed else None,
         )

@@ -19,10 +19,11 @@ class KnownTriples:
             (``borders``): they are known in both directions.
 
     Raises:
-        ValueError: If ids are out of range.
+        ValueError: If ids are out of range, or there are more possible triples than int64 counts.
 
     Example:
-        >>> known = KnownTriples([torch.tensor([[0, 0, 1], [0, 0, 2]])], num_entities=3, num_relations=1)
+        >>> facts = torch.tensor([[0, 0, 1], [0, 0, 2]])
+        >>> known = KnownTriples([facts], num_entities=3, num_relations=1)
         >>> known.tails(torch.tensor([0]), torch.tensor([0]))[1].tolist()
         [1, 2]
     """
@@ -37,15 +38,22 @@ class KnownTriples:
     ) -> None:
         self.num_entities = num_entities
         self.num_relations = num_relations
-        joined = torch.cat([torch.empty(0, 3, dtype=torch.long), *triples])
+        given = list(triples)
+        device = given[0].device if given else None
+        joined = torch.cat([torch.empty(0, 3, dtype=torch.long, device=device), *given])
         both_ways = torch.tensor(sorted(symmetric), dtype=torch.long, device=joined.device)
         mirrored = joined[torch.isin(joined[:, 1], both_ways)][:, [2, 1, 0]]
         joined = torch.cat([joined, mirrored])
         limits = torch.tensor([num_entities, num_relations, num_entities], device=joined.device)
         if len(joined) and (bool((joined < 0).any()) or bool((joined >= limits).any())):
             raise ValueError(
-                f"known triples need ids below {num_entities} entities and {num_relations} relations "
-                f"(got up to {joined.amax(0).tolist()})"
+                f"known triples need ids of {num_entities} entities and {num_relations} relations "
+                f"(got {joined.amin(0).tolist()} to {joined.amax(0).tolist()})"
+            )
+        if num_entities * num_relations * num_entities > torch.iinfo(torch.long).max:
+            raise ValueError(
+                "known triples are kept as 64-bit keys, which entities x relations x entities must "
+                f"fit (got {num_entities} entities and {num_relations} relations)"
             )
         head, relation, tail = joined.unbind(1)
         keys = (head * num_relations + relation) * num_entities + tail
@@ -90,4 +98,4 @@ class KnownTriples:
         if not len(self._by_head):
             return torch.zeros_like(keys, dtype=torch.bool)
         found = torch.searchsorted(self._by_head, keys).clamp(max=len(self._by_head) - 1)
-        return self._by_head[found] == keys
+        return torch.eq(self._by_head[found], keys)

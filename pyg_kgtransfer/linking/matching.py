@@ -245,6 +245,7 @@ def _unique_matches(
         len(pairs), left.name, right.name, len(shared) - len(unique),
         sum(left_count[key] > 1 for key in shared), left.name,
         sum(right_count[key] > 1 for key in shared), right.name,
+        extra={"dropped": len(shared) - len(unique)},
     )  # fmt: skip
     return torch.tensor(pairs, dtype=torch.long).view(-1, 2)
 
@@ -310,6 +311,7 @@ def _mutual_best(
         is_highest = score == highest[side]
         best &= is_highest
         single &= np.bincount(side[is_highest], minlength=size)[side] == 1
+    dropped = int((best & ~single).sum())
     logger.info("%d pairs; %d best candidates dropped as ambiguous", int((best & single).sum()),
-                int((best & ~single).sum()))  # fmt: skip
+                dropped, extra={"dropped": dropped})  # fmt: skip
     return best & single

@@ -73,7 +73,7 @@ class ModelConfig:
     residual: bool = True
     jump: bool = False
     activation: str = "tanh"
-    normalise: bool = False
+    normalise: bool = True
     inputs: str = "lookup"
     share: float = 0.6
     reciprocal: bool = True

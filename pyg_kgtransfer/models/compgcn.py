@@ -134,8 +134,7 @@ class CompGCN(Encoder):
         relation: [2R, D] the relation vectors that enter.
 
     Example:
-        >>> from pyg_kgtransfer.functional.scores import complex_conjugate, complex_product
-from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
+        >>> from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
         >>> from pyg_kgtransfer.models.inputs import Lookup
         >>> graph = KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")]).tensors()
         >>> CompGCN(Lookup(2, 8), 1, relation_width=4)(graph).relation.shape

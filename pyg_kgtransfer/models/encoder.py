@@ -32,6 +32,10 @@ class Encoder(nn.Module, ABC):
     Attributes:
         width: D, the width of the entity vectors it gives.
         num_layers: Message-passing layers, 0 if none.
+
+    Any module inside may name, in ``entity_rows`` and ``relation_rows``, its parameters and buffers
+    that hold one row per entity, and one per relation (R, or 2R with the inverses last): growing
+    vocabularies move those rows and copy everything else.
     """
 
     width: int
@@ -54,7 +58,7 @@ class LayerOptions:
         residual: A layer's output is its input plus a gate (a trained number) times its result.
         jump: The final entity vector is the encoder's input plus a gate times the last layer's
             output, so that the encoder can do at least what its input alone can.
-        gate: Where the gates start.
+        gate: Where the gates start; small, so that training starts near the encoder's input.
 
     Raises:
         ValueError: If a number is out of range.
@@ -66,7 +70,7 @@ class LayerOptions:
     normalise: bool = False
     residual: bool = False
     jump: bool = False
-    gate: float = 1.0
+    gate: float = 0.1
 
     def __post_init__(self) -> None:
         if self.num_layers < 1:

@@ -16,9 +16,12 @@ class EntityInput(nn.Module, ABC):
 
     Attributes:
         width: D, the width of the vectors.
+        entity_rows: Names of the parameters and buffers that hold one row per entity; a growing
+            vocabulary moves their rows.
     """
 
     width: int
+    entity_rows: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, entity: Tensor) -> Tensor:
@@ -43,6 +46,8 @@ class Lookup(EntityInput):
         >>> Lookup(5, 8)(torch.tensor([3, 1])).shape
         torch.Size([2, 8])
     """
+
+    entity_rows = ("weight",)
 
     def __init__(self, num_entities: int, width: int) -> None:
         super().__init__()
@@ -76,6 +81,7 @@ class Features(EntityInput):
     """
 
     features: Tensor
+    entity_rows = ("features",)
 
     def __init__(self, features: Tensor, width: int) -> None:
         super().__init__()
@@ -126,6 +132,7 @@ class TextMixture(EntityInput):
 
     text: Tensor
     text_scale: Tensor
+    entity_rows = ("weight", "text")
 
     def __init__(self, text: Tensor, *, share: float = 0.6, match_scale: bool = False) -> None:
         super().__init__()
@@ -175,6 +182,7 @@ class Shallow(Encoder):
     """
 
     num_layers = 0
+    relation_rows = ("relation",)
 
     def __init__(
         self,

@@ -66,6 +66,7 @@ class RGCNConv(nn.Module):
             self.register_parameter("coefficient", None)
         self.self_weight = nn.Parameter(torch.empty(in_width, out_width))
         self.bias = nn.Parameter(torch.empty(out_width))
+        self.relation_rows = ("weight",) if num_bases is None else ("coefficient",)
         self._plans = PlanCache()
         self.reset_parameters()
 
@@ -146,6 +147,8 @@ class RGCN(Encoder):
         >>> RGCN(Lookup(2, 8), 1, num_bases=2)(graph).entity.shape
         torch.Size([2, 8])
     """
+
+    relation_rows = ("relation",)
 
     def __init__(
         self,

@@ -44,8 +44,8 @@ class Objective(nn.Module, ABC):
 class Mixture(Objective):
     """A weighted sum of objectives; each term is logged under its name, weighted.
 
-    A mixture inside a mixture logs ``outer.inner``. An objective whose weight is 0 from start to end
-    is not computed.
+    A mixture inside a mixture logs ``outer.inner``. An objective whose weight is 0 from start to
+    end is not computed.
 
     Args:
         objectives: Name -> objective.
@@ -66,6 +66,7 @@ class Mixture(Objective):
     ) -> None:
         super().__init__()
         self.objectives = nn.ModuleDict(dict(objectives))
+        self._named = dict(objectives)  # the same objects, with their type
         self.weights = {name: 1.0 for name in objectives} | dict(weights or {})
         self.final_weights = self.weights | dict(final_weights or {})
         for name, weight in (*self.weights.items(), *self.final_weights.items()):
@@ -83,7 +84,7 @@ class Mixture(Objective):
         self, model: KGModel, representations: Representations, batch: Batch
     ) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
-        for name, objective in self.objectives.items():
+        for name, objective in self._named.items():
             start, end = self.weights[name], self.final_weights[name]
             weight = start + (end - start) * batch.progress
             if not (start or end):

@@ -84,9 +84,7 @@ class Predictor:
                 f"{self.graph.entities.name(i)!r} ({label})" for i in self._by_label[label][:2]
             ]
         hint = f"; nearest known: {', '.join(nearest[:5])}" if nearest else ""
-        raise ValueError(
-            f"unknown entity: {text!r} (of {self.graph.num_entities:,} known){hint}"
-        )
+        raise ValueError(f"unknown entity: {text!r} (of {self.graph.num_entities:,} known){hint}")
 
     def tails(self, head: str, relation: str, *, k: int = 10) -> list[Answer]:
         """The ``k`` most plausible tails of (head, relation, ?), best first.
@@ -101,7 +99,7 @@ class Predictor:
         return self._entities(scores, self._known.tails(h, r)[1], k)
 
     def heads(self, relation: str, tail: str, *, k: int = 10) -> list[Answer]:
-        """The ``k`` most plausible heads of (?, relation, tail), best first; errors as ``tails``."""
+        """The ``k`` most plausible heads of (?, relation, tail); otherwise as ``tails``."""
         t = self._ids(self.entity(tail))
         r = self._ids(self.graph.relations.id(relation))
         with torch.no_grad():
@@ -109,7 +107,7 @@ class Predictor:
         return self._entities(scores, self._known.heads(r, t)[1], k)
 
     def relations(self, head: str, tail: str, *, k: int = 10) -> list[Answer]:
-        """The ``k`` most plausible relations of (head, ?, tail), best first; errors as ``tails``."""
+        """The ``k`` most plausible relations of (head, ?, tail); otherwise as ``tails``."""
         relation = torch.arange(self.graph.num_relations, device=self.device)
         triples = torch.stack(
             [
@@ -146,5 +144,10 @@ class Predictor:
         is_known[known] = True
         top = torch.topk(scores, min(k, len(scores)))
         return list(
-            zip(top.indices.tolist(), top.values.tolist(), is_known[top.indices].tolist(), strict=True)
+            zip(
+                top.indices.tolist(),
+                top.values.tolist(),
+                is_known[top.indices].tolist(),
+                strict=True,
+            )
         )

@@ -5,8 +5,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import HeldOut, Split
 from pyg_kgtransfer.sources.conversions import ROLES, to_pandas
@@ -164,9 +162,9 @@ def read_split(
     form = TableFormat(columns, delimiter, width)
     parts = [read_rows(path, form, faults) for path in paths]
     faults.raise_if_any()
-    return split_from_names(
-        parts[0], parts[1], parts[2], name=folder.name if name is None else name
-    )
+    split = split_from_names(*parts, name=folder.name if name is None else name)
+    log_unseen(split.train)
+    return split
 
 
 def split_from_names(
@@ -178,22 +176,21 @@ def split_from_names(
 ) -> Split:
     """A split of named triples; the training graph's vocabularies cover all parts, train first."""
     graph = KnowledgeGraph.from_names([*train, *valid, *test], name=name)
-    sizes = [len(train), len(valid), len(test)]
-    parts = graph.triples.split(sizes)
-    log_unseen(name, graph, parts[0])
+    parts = graph.triples.split([len(train), len(valid), len(test)])
     return Split(
         graph.with_triples(parts[0]), HeldOut(parts[1], "valid"), HeldOut(parts[2], "test")
     )
 
 
-def log_unseen(name: str, graph: KnowledgeGraph, train: torch.Tensor) -> None:
-    """Log how many entities and relations of ``graph`` no triple of ``train`` ([M, 3]) has."""
-    entities = graph.num_entities - train[:, [0, 2]].unique().numel()
-    relations = graph.num_relations - train[:, 1].unique().numel()
+def log_unseen(train: KnowledgeGraph, *, level: int = logging.WARNING) -> None:
+    """Log how many entities and relations of the vocabularies no training triple has, if any."""
+    entities = train.num_entities - train.triples[:, [0, 2]].unique().numel()
+    relations = train.num_relations - train.triples[:, 1].unique().numel()
     if entities or relations:
-        log.warning(
+        log.log(
+            level,
             "%s: %d entities and %d relations do not occur in train; they are in its vocabularies",
-            name or "split", entities, relations,
+            train.name or "split", entities, relations,
         )  # fmt: skip
 
 

@@ -259,7 +259,7 @@ def _split(
 ) -> Split:
     name = folder.absolute().name if name is None else name
     train = KnowledgeGraph(*vocabularies, parts["train"], name)
-    log_unseen(name, train, train.triples)
+    log_unseen(train)
     return Split(train, HeldOut(parts["valid"], "valid"), HeldOut(parts["test"], "test"))
 
 

@@ -7,7 +7,7 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import BinaryIO, Literal, TextIO
 
 from pyg_kgtransfer.sources.whole_file import whole_file
 
@@ -96,9 +96,9 @@ def read_lines(path: Path) -> Iterator[str]:
     check_is_file(path)
     try:
         with path.open("rb") as raw, _packed(path, raw, "rb") as stream:
-            for number, raw in enumerate(stream):
-                line = raw.decode("utf-8", "surrogateescape")
-                yield line.removeprefix("\ufeff") if number == 0 else line
+            for number, line in enumerate(stream):
+                text = line.decode("utf-8", "surrogateescape")
+                yield text.removeprefix("\ufeff") if number == 0 else text
     except _UNREADABLE as error:
         raise ValueError(
             f"{path} must be a whole {path.suffix} file (got: {error}): it is damaged, or its "
@@ -120,12 +120,18 @@ def write_text(path: Path) -> Iterator[TextIO]:
     Raises:
         OSError: If the file cannot be written.
     """
-    with whole_file(path) as part, part.open("wb") as raw, _packed(path, raw, "wb") as packed:
-        with io.TextIOWrapper(packed, encoding="utf-8", newline="") as stream:
-            yield stream
+    with (
+        whole_file(path) as part,
+        part.open("wb") as raw,
+        _packed(path, raw, "wb") as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="") as stream,
+    ):
+        yield stream
 
 
-def _packed(path: Path, raw: io.BufferedIOBase, mode: Literal["rb", "wb"]) -> io.BufferedIOBase:
+def _packed(
+    path: Path, raw: BinaryIO, mode: Literal["rb", "wb"]
+) -> BinaryIO | gzip.GzipFile | lzma.LZMAFile:
     """``raw`` itself, or what packs or unpacks it as the name of ``path`` says."""
     suffix = path.suffix.lower()
     if suffix == ".gz":

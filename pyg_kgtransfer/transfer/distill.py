@@ -10,9 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pyg_kgtransfer.functional import losses
-from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import Split
-from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.linking.linked import linked_subgraph
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.kg_model import KGModel
@@ -25,6 +23,7 @@ from pyg_kgtransfer.objectives.distillation import (
 )
 from pyg_kgtransfer.objectives.objective import Mixture, Objective
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.transfer.ranking import own_alignment
 from pyg_kgtransfer.transfer.recipe import (
     Recipe,
     checkpoint_of,
@@ -76,7 +75,9 @@ class DistillConfig:
     def __post_init__(self) -> None:
         for name in ("feature", "hidden", "flow", "prediction"):
             if getattr(self, name) < 0:
-                raise ValueError(f"the weight of {name} must be at least 0 (got {getattr(self, name)})")
+                raise ValueError(
+                    f"the weight of {name} must be at least 0 (got {getattr(self, name)})"
+                )
         if not 0 <= self.anneal_to <= 1:
             raise ValueError(f"anneal_to must be in [0, 1] (got {self.anneal_to})")
         if not self.temperature > 0:
@@ -129,30 +130,6 @@ def distill(
     history = fit(student, objective, linked, recipe=recipe, splits=[target], run_dir=run_dir)
     notes = {"distillation": asdict(config), "linked_entities": len(knows.linked)}
     return checkpoint_of(student, linked, history, recipe, parent=teacher, notes=notes)
-
-
-def own_alignment(checkpoint: Checkpoint, graph: KnowledgeGraph) -> Alignment:
-    """From a graph that a checkpoint was trained on to the checkpoint's joint graph.
-
-    Raises:
-        ValueError: If the graph is not among the checkpoint's sources, by name and size.
-    """
-    sources = checkpoint.sources
-    names = () if sources is None else sources.names
-    if sources is None or graph.name not in names:
-        raise ValueError(
-            f"{graph.name!r} is not among the graphs the checkpoint was trained on "
-            f"(got {list(names)}); pass linked_subgraph(target, checkpoint.graph, alignment)"
-        )
-    place = names.index(graph.name)
-    entity_map, relation_map = sources.entity_maps[place], sources.relation_maps[place]
-    if len(entity_map) != graph.num_entities or len(relation_map) != graph.num_relations:
-        raise ValueError(
-            f"{graph.name!r} has changed since the checkpoint was trained: {len(entity_map)} "
-            f"entities and {len(relation_map)} relations then (got {graph.num_entities} and "
-            f"{graph.num_relations})"
-        )
-    return Alignment.from_maps(graph.name, checkpoint.graph.name, entity_map, relation_map)
 
 
 def distillation_objective(

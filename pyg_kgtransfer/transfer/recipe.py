@@ -1,18 +1,14 @@
-"""What every recipe shares: its options, how it selects a model, and the fit itself."""
+"""What every recipe shares: its options, the fit itself, and the artefact."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pyg_kgtransfer.evaluation.link_prediction import LinkPrediction
-from pyg_kgtransfer.evaluation.result import Groups
-from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
-from pyg_kgtransfer.graph.splits import HeldOut, Split
-from pyg_kgtransfer.linking.linked import link
+from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.build import ModelConfig, build_model
 from pyg_kgtransfer.models.kg_model import KGModel
@@ -23,8 +19,7 @@ from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps, provenanc
 from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.history import History
 from pyg_kgtransfer.training.trainer import Trainer
-
-Validation = Callable[[KGModel], Mapping[str, float]]
+from pyg_kgtransfer.transfer.ranking import validation_of
 
 
 @dataclass(frozen=True)
@@ -45,103 +40,6 @@ class Recipe:
     batches: BatchOptions = field(default_factory=BatchOptions)
     training: TrainConfig = field(default_factory=TrainConfig)
     validation_size: int | None = None
-
-
-def ranking_of(
-    split: Split,
-    role: str = "test",
-    *,
-    linked: LinkedKG | None = None,
-    size: int | None = None,
-    memory_mb: float = 512,
-) -> LinkPrediction:
-    """The ranking of a split's held-out facts for a model of its graph, or of a joint graph.
-
-    Args:
-        split: The target.
-        role: ``"valid"`` or ``"test"``.
-        linked: The joint graph the model reads, with ``split.train.name`` among its sources;
-            ``None``: the model reads ``split.train``. Candidates are the target's entities alone
-            either way, so that ranks compare.
-        size: Rank at most so many facts, a fixed seeded sample; ``None``: all.
-        memory_mb: Budget for a chunk of scores, in MiB.
-
-    Raises:
-        ValueError: If the part is empty, or the joint graph does not hold the target.
-    """
-    own = LinkPrediction.from_split(split, role, memory_mb=memory_mb)
-    if linked is None and size is None:
-        return own
-    triples = own.triples
-    if size is not None and size < len(triples):
-        order = torch.randperm(len(triples), generator=torch.Generator().manual_seed(0))
-        triples = triples[order[:size].sort().values]
-    if linked is None:
-        return LinkPrediction(
-            HeldOut(triples, own.role or "test"),
-            own.known,
-            groups=own.groups,
-            filter_splits=own.filter_splits,
-            memory_mb=memory_mb,
-        )
-    name = split.train.name
-    index = linked.index(name)
-    entity_map, relation_map = linked.entity_maps[index], linked.relation_maps[index]
-    parts = [getattr(split, part) for part in own.filter_splits]
-    known = KnownTriples(
-        [linked.to_joint(name, part.triples) for part in parts],
-        num_entities=linked.graph.num_entities,
-        num_relations=linked.graph.num_relations,
-        symmetric=[int(relation_map[relation]) for relation in split.symmetric],
-    )
-    popularity = torch.zeros(linked.graph.num_entities, dtype=torch.long)
-    popularity[entity_map] = split.train.degrees()
-    return LinkPrediction(
-        HeldOut(linked.to_joint(name, triples), own.role or "test"),
-        known,
-        candidates=entity_map,
-        groups=Groups(
-            linked.graph.entities.names, linked.graph.relations.names, popularity=popularity
-        ),
-        filter_splits=own.filter_splits,
-        memory_mb=memory_mb,
-    )
-
-
-def validation_of(
-    splits: Sequence[Split], linked: LinkedKG, *, size: int | None = None
-) -> Validation | None:
-    """A function that ranks the validation facts of ``splits``, for ``Trainer.fit``.
-
-    Args:
-        splits: Those whose graph is among the sources of ``linked``; splits without validation
-            facts are passed over. Several are averaged, each with the same weight.
-        linked: The joint graph that the model reads.
-        size: At most so many facts of each, a fixed seeded sample; ``None``: all.
-
-    Returns:
-        From the model to ``mrr``, ``hits@1``, ``hits@10`` and, with several splits, ``NAME.mrr``
-        for each; or ``None`` if there is nothing to rank.
-    """
-    rankings = {
-        split.train.name: ranking_of(split, "valid", linked=linked, size=size)
-        for split in splits
-        if len(split.valid)
-    }
-    if not rankings:
-        return None
-    graph = linked.graph.tensors()
-
-    def validate(model: KGModel) -> Mapping[str, float]:
-        representations = model.encode(graph.to(next(model.parameters()).device))
-        found = {name: rank(model, representations).metrics() for name, rank in rankings.items()}
-        kept = ("mrr", "hits@1", "hits@10")
-        metrics = {key: sum(m[key] for m in found.values()) / len(found) for key in kept}
-        if len(found) > 1:
-            metrics |= {f"{name}.mrr": values["mrr"] for name, values in found.items()}
-        return metrics
-
-    return validate
 
 
 def fit(
@@ -188,11 +86,6 @@ def task_objective(recipe: Recipe, linked: LinkedKG) -> Objective:
         num_relations=linked.graph.num_relations,
     )
     return build_objective(recipe.objective, known)
-
-
-def alone(graph: KnowledgeGraph) -> LinkedKG:
-    """One graph as a joint graph, for recipes without a source."""
-    return link([graph], [])
 
 
 def checkpoint_of(

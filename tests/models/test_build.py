@@ -57,9 +57,7 @@ def test_what_cannot_be_is_refused_at_the_door(options: dict, message: str) -> N
 
 
 def test_options_reach_the_encoder() -> None:
-    config = ModelConfig(
-        encoder="rgcn", width=8, layers=3, blocks=2, dropout=0.25, jump=True, normalise=True
-    )
+    config = ModelConfig(encoder="rgcn", width=8, layers=3, blocks=2, dropout=0.25, jump=True)
     encoder = build_model(config, num_entities=5, num_relations=2).encoder
     assert [layer.num_blocks for layer in encoder.layers] == [2, 2, 2]
     assert encoder.outputs[0].dropout.p == 0.25

@@ -12,11 +12,17 @@ from tests import laws
 
 ENCODER_OPTIONS = {
     "shallow": {"encoder": "shallow"},
-    "rgcn_full": {"encoder": "rgcn", "layers": 2, "residual": False, "normalise": True},
+    "rgcn_full": {"encoder": "rgcn", "layers": 2, "residual": False},
     "rgcn_bases": {"encoder": "rgcn", "bases": 2, "jump": True},
-    "rgcn_blocks": {"encoder": "rgcn", "blocks": 4},
-    "compgcn_sub": {"encoder": "compgcn", "operator": "sub", "layers": 2, "normalise": True},
-    "compgcn_mult": {"encoder": "compgcn", "operator": "mult", "jump": True, "residual": False},
+    "rgcn_blocks": {"encoder": "rgcn", "blocks": 4, "normalise": False},
+    "compgcn_sub": {"encoder": "compgcn", "operator": "sub", "layers": 2},
+    "compgcn_mult": {
+        "encoder": "compgcn",
+        "operator": "mult",
+        "jump": True,
+        "residual": False,
+        "normalise": False,
+    },
     "compgcn_corr": {"encoder": "compgcn", "operator": "corr", "dropout": 0.5},
 }
 EVERY_PAIR = list(itertools.product(ENCODER_OPTIONS, DECODERS))
@@ -57,6 +63,30 @@ def test_every_pair_obeys(encoder: str, decoder: str, reciprocal: bool) -> None:
 def test_every_parameter_is_trained(encoder: str) -> None:
     laws.every_parameter_gets_a_gradient(model_of(encoder, "complex", reciprocal=True), graph())
     laws.every_parameter_gets_a_gradient(model_of(encoder, "rotate"), graph())
+
+
+@pytest.mark.parametrize("encoder", ENCODER_OPTIONS)
+@pytest.mark.parametrize(("num_entities", "num_relations"), [(0, 0), (0, 2), (1, 0), (1, 2)])
+def test_graphs_without_edges_are_encoded(
+    encoder: str, num_entities: int, num_relations: int
+) -> None:
+    config = ModelConfig(decoder="distmult", width=8, **ENCODER_OPTIONS[encoder])
+    model = build_model(config, num_entities=num_entities, num_relations=num_relations)
+    none = torch.empty(2, 0, dtype=torch.long)
+    out = model.encode(GraphTensors(torch.arange(num_entities), none, none[0], num_relations))
+    assert out.entity.shape == (num_entities, 8)
+    assert out.relation.shape == (2 * num_relations, 8)
+    (out.entity.sum() + out.relation.sum()).backward()
+
+
+@pytest.mark.parametrize("encoder", ENCODER_OPTIONS)
+def test_automatic_mixed_precision_gives_nearly_the_same(encoder: str) -> None:
+    model = model_of(encoder, "complex")
+    expected = laws.encoded(model, graph())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model.encode(graph())
+        model.score(out, laws.some_triples(graph())).sum().backward()
+    torch.testing.assert_close(out.entity.float(), expected.entity, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize(

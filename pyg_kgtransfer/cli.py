@@ -1,0 +1,168 @@
+"""``kgt``: the verbs of the command line, each a module of ``commands`` imported when asked for."""
+
+import argparse
+import contextlib
+import difflib
+import errno
+import importlib
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyg_kgtransfer
+
+VERBS = {
+    "demo": "a teacher on three graphs of the world, a student, and what the transfer gained",
+    "link": "find which entities of two graphs are the same; write them to a file",
+    "pretrain": "train one model over several linked graphs, or over one",
+    "distill": "train a student for one graph, taught by a pre-trained model",
+    "finetune": "move a trained model to another graph and train it on there",
+    "evaluate": "rank the held-out facts of a graph: MRR, hits@k, filtered, both sides",
+    "predict": "ask a model by name: the best tails, heads or relations",
+    "info": "what is in a checkpoint or a data set, where it comes from, what leaks",
+    "doctor": "versions, devices and extras of this installation",
+}
+INTERRUPTED, WRONG, BROKEN_PIPE = 130, 2, 141  # exit statuses
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``kgt`` with ``arguments`` (default: those of the process).
+
+    Returns:
+        The exit status: 0, or 2 after an error, which is told in one paragraph on stderr, or 130
+        after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_overview(), file=sys.stdout if given else sys.stderr)
+        return 0 if given else WRONG
+    if given[0] == "--version":
+        print(pyg_kgtransfer.__version__)
+        return 0
+    verb = given[0]
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return _told("kgt", f"the verbs are {', '.join(VERBS)} (got {verb!r}){hint}")
+    with _log_on_stderr() as said:
+        try:
+            return _run(verb, given[1:])
+        except BrokenPipeError:  # the reader of our output has gone, as in `kgt info x | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        except (ValueError, OSError, ImportError) as error:
+            return _told(f"kgt {verb}", in_words(error))
+        except KeyboardInterrupt as stop:
+            message = str(stop) or "interrupted"
+            if message not in said:
+                _told(f"kgt {verb}", message)
+            return INTERRUPTED
+
+
+def in_words(error: Exception) -> str:
+    """An error as one paragraph: what the system says of a file, with the file's name.
+
+    Example:
+        >>> in_words(FileNotFoundError(errno.ENOENT, "No such file or directory", "facts.tsv"))
+        'facts.tsv: no such file or directory'
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = error.strerror or str(error)
+        system = reason == os.strerror(error.errno)
+        reason = "the disk is full" if full and system else reason
+        reason = reason[:1].lower() + reason[1:] if system else reason
+        return reason if error.filename is None else f"{error.filename}: {reason}"
+    return str(error)
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    """Parse, run and report one verb."""
+    command = importlib.import_module(f"pyg_kgtransfer.commands.{verb}")
+    from pyg_kgtransfer.serving.report import console
+
+    parser = _parser(verb, command)
+    try:
+        parsed = parser.parse_args(arguments)
+    except SystemExit as done:  # --help, --print_config
+        return int(done.code or 0)
+    except argparse.ArgumentError as error:
+        known = [f"--{key}" for key in parser.get_defaults().keys()]  # noqa: SIM118
+        raise ValueError(_option_in_words(str(error), known)) from error
+    options = parser.instantiate(parsed)
+    show: Callable[[object], None] = _silence if options.json else console().print
+    report = command.run(options, show)
+    if options.json:
+        print(json.dumps(report, allow_nan=False))
+    return 0
+
+
+def _parser(verb: str, command: Any) -> Any:
+    """The parser of one verb."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(
+        prog=f"kgt {verb}",
+        usage=f"{command.USAGE} [options]",
+        description=f"{VERBS[verb][0].upper()}{VERBS[verb][1:]}.",
+        exit_on_error=False,
+    )
+    command.add_arguments(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on stdout, and nothing else"
+    )
+    parser.add_argument(
+        "--config", action="config", metavar="FILE", help="read options from a YAML file"
+    )
+    return parser
+
+
+def _option_in_words(message: str, known: Sequence[str]) -> str:
+    """What the parser says of an option, on one line, with the nearest one where it is misspelt."""
+    text = re.sub(r'Parser key "([^"]+)":\s*', r"--\1: ", message)
+    text = " ".join(re.sub(r"<class '([\w.]+)'>", r"\1", text).split())
+    strange = re.search(r"unrecognized arguments: (--[\w.]+)", text, re.IGNORECASE)
+    near = difflib.get_close_matches(strange[1], known, n=1) if strange else []
+    return f"{text}; did you mean {near[0]}?" if near else text
+
+
+def _overview() -> str:
+    """What ``kgt --help`` says."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items())
+    return (
+        "usage: kgt VERB [options]\n\n"
+        "Carry what was learned on some knowledge graphs over to another.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "'kgt VERB --help' tells the options of a verb. Each takes --json (one JSON object on\n"
+        "stdout), --config FILE.yaml, and --print_config, which prints such a file.\n"
+        "'kgt --version' prints the version."
+    )
+
+
+def _silence(what: object) -> None:
+    """Shows nothing: under --json stdout has the object alone."""
+
+
+def _told(who: str, message: str) -> int:
+    print(f"{who}: {message}", file=sys.stderr)
+    return WRONG
+
+
+@contextlib.contextmanager
+def _log_on_stderr() -> Iterator[list[str]]:
+    """Warnings of the library go to stderr; what was said is in the list."""
+    said: list[str] = []
+    logger = logging.getLogger("pyg_kgtransfer")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: said.append(record.getMessage()) or True)
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)

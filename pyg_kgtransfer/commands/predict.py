@@ -1,0 +1,44 @@
+"""``kgt predict``: the most plausible tails, heads or relations, asked by name."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from pyg_kgtransfer.commands.outputs import Json, Show
+from pyg_kgtransfer.serving import report
+from pyg_kgtransfer.serving.predictor import Predictor
+
+USAGE = "kgt predict --checkpoint CHECKPOINT --head X --relation R [-k 10]   (or --tail Y)"
+ROLES = ("head", "relation", "tail")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of ``kgt predict``."""
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="the model")
+    for role in ROLES:
+        what = "a relation" if role == "relation" else "an entity, by name or by its only label"
+        parser.add_argument(
+            f"--{role}", type=str | None, help=f"{what}; of the three, leave one out: it is asked"
+        )
+    parser.add_argument("-k", "--k", type=int, default=10, help="how many answers")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, mps")
+
+
+def run(options: Namespace, show: Show) -> Json:
+    """Show the answers, best first, and which of them the training graph states."""
+    query = {role: options[role] for role in ROLES}
+    missing = [role for role, name in query.items() if name is None]
+    if len(missing) != 1:
+        given = ", ".join(f"--{role}" for role in ROLES if role not in missing) or "none of them"
+        raise ValueError(
+            f"give two of --head, --relation and --tail; the third is the question (got {given})"
+        )
+    predictor = Predictor.load(options.checkpoint, device=options.device)
+    head, relation, tail = query.values()
+    if missing == ["tail"]:
+        answers = predictor.tails(head, relation, k=options.k)
+    elif missing == ["head"]:
+        answers = predictor.heads(relation, tail, k=options.k)
+    else:
+        answers = predictor.relations(head, tail, k=options.k)
+    asked = ", ".join(name or "?" for name in query.values())
+    show(report.answers_table(f"({asked})", answers))
+    return {"query": query, "asked": missing[0], "answers": [each._asdict() for each in answers]}

@@ -1,0 +1,93 @@
+"""``kgt pretrain``: one model over several linked graphs, or over one."""
+
+from typing import get_args
+
+from jsonargparse import ArgumentParser, Namespace
+
+from pyg_kgtransfer.commands.inputs import DATA_HELP, joined, load_splits, read_links
+from pyg_kgtransfer.commands.outputs import (
+    Json,
+    Show,
+    add_training_arguments,
+    free_folder,
+    graph_counts,
+    run_folder,
+    save,
+)
+from pyg_kgtransfer.linking.linked_kg import Mode
+from pyg_kgtransfer.serving import report
+from pyg_kgtransfer.transfer.pretrain import pretrain
+
+USAGE = "kgt pretrain --data DATA [DATA ...] [--links A~B.tsv ...] --out DIR"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of ``kgt pretrain``."""
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        required=True,
+        metavar="DATA",
+        help=f"the graphs, one or more; each is {DATA_HELP}. 'atlas' stands for its three graphs "
+        "and their links. NAME=PATH gives a graph another name",
+    )
+    parser.add_argument(
+        "--links",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of pairs as 'kgt link' writes them, called A~B.tsv after the graphs they link "
+        "(any name where there are two graphs, left then right)",
+    )
+    parser.add_argument(
+        "--mode",
+        type=Mode,
+        default=get_args(Mode)[0],
+        help="sharing: linked entities have one vector; mapping: they are pulled together; "
+        "swapping: so, and facts are repeated with the one in the place of the other",
+    )
+    parser.add_argument(
+        "--strict",
+        type=bool,
+        default=True,
+        help="leave out other graphs' facts between two entities of a valid or test fact, so that "
+        "no answer can be copied",
+    )
+    parser.add_argument(
+        "--alignment_weight",
+        type=float,
+        default=1.0,
+        help="of the loss that pulls linked entities together (mapping, swapping)",
+    )
+    add_training_arguments(parser)
+
+
+def run(options: Namespace, show: Show) -> Json:
+    """Link, train, save; the mean validation MRR over the graphs selects the weights."""
+    out = free_folder(options.out)
+    splits, alignments = load_splits(options.data)
+    graphs = [split.train for split in splits]
+    alignments += [read_links(path, graphs) for path in options.links]
+    linked = joined(splits, alignments, mode=options.mode, strict=options.strict)
+    show(report.records_table("graphs", map(graph_counts, graphs)))
+    if len(graphs) > 1:
+        links = [
+            {
+                "left": each.left,
+                "right": each.right,
+                "entities": len(each.entities.usable()),
+                "relations": len(each.relations.usable()),
+            }
+            for each in alignments
+        ]
+        show(report.records_table("links", links) if links else "no links: nothing is carried over")
+    checkpoint = pretrain(
+        linked,
+        splits,
+        recipe=options.recipe,
+        alignment_weight=options.alignment_weight,
+        run_dir=run_folder(options.run_dir),
+    )
+    left_out = sum(graph.num_triples for graph in graphs) - linked.graph.num_triples
+    joint = {"mode": options.mode, "strict": options.strict, "repeated_or_left_out": left_out}
+    return save(checkpoint, out, show, **(joint if len(graphs) > 1 else {}))

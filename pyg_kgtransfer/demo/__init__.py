@@ -1,0 +1,1 @@
+"""The main job on the embedded atlas, from three graphs to one honest table."""

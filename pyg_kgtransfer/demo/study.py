@@ -1,0 +1,219 @@
+"""The atlas as a transfer task, and the models that the demo and the benchmark compare on it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pyg_kgtransfer.evaluation.copy_rule import CopyRule
+from pyg_kgtransfer.evaluation.result import LinkPredictionResult
+from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
+from pyg_kgtransfer.graph.leakage import copyable
+from pyg_kgtransfer.graph.splits import Split
+from pyg_kgtransfer.linking.alignment import Alignment
+from pyg_kgtransfer.linking.linked import link
+from pyg_kgtransfer.linking.linked_kg import LinkedKG
+from pyg_kgtransfer.models.build import ModelConfig
+from pyg_kgtransfer.objectives.build import ObjectiveConfig
+from pyg_kgtransfer.sources.atlas import load_atlas
+from pyg_kgtransfer.training.batches import BatchOptions
+from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.training.config import TrainConfig
+from pyg_kgtransfer.transfer.distill import DistillConfig, distill
+from pyg_kgtransfer.transfer.finetune import finetune
+from pyg_kgtransfer.transfer.pretrain import pretrain
+from pyg_kgtransfer.transfer.ranking import alone, evaluate, ranking_of
+from pyg_kgtransfer.transfer.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class AtlasTask:
+    """The target, the joint graph to learn from, and which test facts a source states.
+
+    Attributes:
+        target: GeoNames, split.
+        linked: GeoNames and its sources, linked.
+        copyable: [T] bool, test facts whose entity pair some source links (before strict mode).
+        num_links: Aligned entities, per pair of graphs.
+    """
+
+    target: Split
+    linked: LinkedKG
+    copyable: Tensor
+    num_links: dict[str, int]
+
+
+def atlas_task(
+    *,
+    sources: Sequence[str] = ("cldr", "iso"),
+    strict: bool = True,
+    shuffle_seed: int | None = None,
+) -> AtlasTask:
+    """The atlas as a transfer task.
+
+    Args:
+        sources: Which of ``"cldr"`` and ``"iso"`` to link.
+        strict: Remove every source triple on a validation or test pair, so that nothing can be
+            copied.
+        shuffle_seed: Permute the links within entity types, as a control; ``None``: the true ones.
+    """
+    atlas = load_atlas()
+    target = atlas.geonames
+    graphs: dict[str, KnowledgeGraph] = {"geonames": target.train}
+    graphs |= {name: getattr(atlas, name) for name in sources}
+    alignments = [
+        Alignment.from_names(graphs[left], graphs[right], pairs)
+        for (left, right), pairs in atlas.links.items()
+        if left in graphs and right in graphs
+    ]
+    true_links = link(list(graphs.values()), alignments)
+    test = true_links.to_joint("geonames", target.test.triples)
+    elsewhere = true_links.graph.with_triples(true_links.graph.triples[true_links.source > 0])
+    can_copy = copyable(test, elsewhere, torch.arange(true_links.graph.num_entities))
+    linked = true_links
+    if shuffle_seed is not None:
+        generator = torch.Generator().manual_seed(shuffle_seed)
+        linked = link(
+            list(graphs.values()),
+            [a.shuffled(graphs[a.left], graphs[a.right], generator) for a in alignments],
+        )
+    if strict:
+        held_out = torch.cat([target.valid.triples, target.test.triples])
+        linked = linked.without_pairs("geonames", held_out)
+    counts = {f"{a.left} ~ {a.right}": len(a.entities) for a in alignments}
+    return AtlasTask(target, linked, can_copy, counts)
+
+
+@dataclass(frozen=True)
+class AtlasSettings:
+    """How the models of the study are made and trained.
+
+    Attributes:
+        encoder: ``"shallow"``, ``"rgcn"`` or ``"compgcn"``.
+        decoder: As in ``ModelConfig``.
+        teacher_width: D of the teacher.
+        student_width: D of the student and of its twin without sources.
+        teacher_epochs: Passes of the teacher over the joint graph.
+        student_epochs: Passes of the student over the linked subgraph.
+        alone_epochs: Passes of the twin over the target, at most.
+        seed: Of weights and batches.
+        progress: Show the training on stderr.
+    """
+
+    encoder: str = "compgcn"
+    decoder: str = "complex"
+    teacher_width: int = 200
+    student_width: int = 128
+    teacher_epochs: int = 20
+    student_epochs: int = 20
+    alone_epochs: int = 60
+    seed: int = 0
+    progress: bool = True
+
+    def recipe(self, width: int, epochs: int) -> Recipe:
+        """The recipe of one model: 1-vs-all with N3, Adagrad."""
+        model = ModelConfig(
+            encoder=self.encoder,
+            decoder=self.decoder,
+            width=width,
+            operator="mult",
+            bases=8 if self.encoder == "rgcn" else None,
+            residual=False,
+            jump=True,
+        )
+        return Recipe(
+            model,
+            ObjectiveConfig(n3=0.1, num_candidates=1000),
+            BatchOptions(batch_size=1024, seed=self.seed),
+            TrainConfig(
+                epochs=epochs,
+                optimizer="adagrad",
+                learning_rate=0.1,
+                validate_every=2,
+                patience=5,
+                seed=self.seed,
+                save_every=1000,
+                progress=self.progress,
+                accelerator="cpu",
+            ),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One line of the study's table.
+
+    Attributes:
+        name: Short, as in the figures.
+        title: For people.
+        result: Ranks of the test facts.
+        parameters: Trained numbers, 0 for a rule.
+        seconds: Of training, validations included.
+        checkpoint: The model, ``None`` for a rule.
+    """
+
+    name: str
+    title: str
+    result: LinkPredictionResult
+    parameters: int
+    seconds: float
+    checkpoint: Checkpoint | None = None
+
+
+def copy_rule_row(task: AtlasTask) -> Row:
+    """The baseline that needs no learning, on the same sources."""
+    began, train = time.monotonic(), task.target.train
+    copies = task.linked.graph.triples[task.linked.source > 0].clone()
+    copies[copies >= train.num_entities] = -1  # relation ids are far below
+    rule = CopyRule(
+        train.triples, copies, num_entities=train.num_entities, num_relations=train.num_relations
+    )
+    result = ranking_of(task.target)(rule, None)
+    return Row("copy_rule", "copy rule", result, 0, time.monotonic() - began)
+
+
+def trained_row(name: str, title: str, checkpoint: Checkpoint, task: AtlasTask) -> Row:
+    """The line of a trained model."""
+    result = evaluate(checkpoint, task.target)
+    parameters = checkpoint.model.num_trained_parameters()
+    return Row(name, title, result, parameters, checkpoint.metrics["seconds"], checkpoint)
+
+
+def teach(task: AtlasTask, settings: AtlasSettings, *, run_dir: Path | None = None) -> Checkpoint:
+    """Joint pre-training over the linked graphs."""
+    recipe = settings.recipe(settings.teacher_width, settings.teacher_epochs)
+    return pretrain(task.linked, [task.target], recipe=recipe, run_dir=run_dir)
+
+
+def learn_alone(
+    task: AtlasTask, settings: AtlasSettings, *, run_dir: Path | None = None
+) -> Checkpoint:
+    """The student's twin, which sees the target alone."""
+    recipe = settings.recipe(settings.student_width, settings.alone_epochs)
+    return pretrain(alone(task.target.train), [task.target], recipe=recipe, run_dir=run_dir)
+
+
+def move(
+    teacher: Checkpoint, task: AtlasTask, settings: AtlasSettings, *, run_dir: Path | None = None
+) -> Checkpoint:
+    """The teacher moved to the target, less every other entity, and trained on there."""
+    recipe = settings.recipe(settings.teacher_width, settings.student_epochs)
+    gentle = replace(recipe.training, learning_rate=0.02, validate_every=1)
+    recipe = replace(recipe, training=gentle)
+    return finetune(teacher, task.target, recipe=recipe, run_dir=run_dir)
+
+
+def retrain(
+    teacher: Checkpoint,
+    task: AtlasTask,
+    settings: AtlasSettings,
+    *,
+    config: DistillConfig | None = None,
+    run_dir: Path | None = None,
+) -> Checkpoint:
+    """The student, re-trained on the linked subgraph under the teacher."""
+    recipe = settings.recipe(settings.student_width, settings.student_epochs)
+    return distill(teacher, task.target, recipe=recipe, config=config, run_dir=run_dir)

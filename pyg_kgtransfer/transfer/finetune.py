@@ -1,0 +1,205 @@
+"""Fine-tuning: a trained model moves to a target; vocabularies grow, parts may be frozen."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pyg_kgtransfer.graph.splits import Split
+from pyg_kgtransfer.linking.alignment import Alignment
+from pyg_kgtransfer.linking.linked import link
+from pyg_kgtransfer.linking.linked_kg import LinkedKG
+from pyg_kgtransfer.models.build import build_model
+from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.objectives.anchor import Anchor
+from pyg_kgtransfer.objectives.objective import Mixture, Objective
+from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.transfer.grow import (
+    GrowthReport,
+    Moved,
+    NewRows,
+    move_rows,
+    moved_rows,
+    optimiser_groups,
+)
+from pyg_kgtransfer.transfer.ranking import alone, own_alignment
+from pyg_kgtransfer.transfer.recipe import Recipe, checkpoint_of, fit, task_objective
+
+PARTS = ("entity", "relation", "encoder", "decoder")
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How a model moves to a target.
+
+    Attributes:
+        keep: ``"target"``: the new model knows the target's names alone, others are dropped;
+            ``"all"``: it keeps every old name and fact and grows by the target's.
+        new_rows: Where rows of new names start: ``"fresh"``, or at the ``"mean"`` of the old rows.
+        rate_factors: Part -> what its learning rate is multiplied with: ``entity``, ``relation``,
+            ``encoder``, ``decoder``; 0 freezes the part.
+        anchor: Weight of the squared distance of copied weights to their start, at least 0.
+
+    Raises:
+        ValueError: If a part is unknown or a number is negative.
+    """
+
+    keep: Literal["target", "all"] = "target"
+    new_rows: NewRows = "fresh"
+    rate_factors: Mapping[str, float] = field(default_factory=dict)
+    anchor: float = 0.0
+
+    def __post_init__(self) -> None:
+        for part, factor in self.rate_factors.items():
+            if part not in PARTS:
+                raise ValueError(f"parts are {', '.join(PARTS)} (got {part!r})")
+            if factor < 0:
+                raise ValueError(f"the rate factor of {part} must be at least 0 (got {factor})")
+        if self.anchor < 0:
+            raise ValueError(f"anchor must be at least 0 (got {self.anchor})")
+        for name, known in (("keep", ("target", "all")), ("new_rows", ("fresh", "mean"))):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} is one of {', '.join(known)} (got {getattr(self, name)!r})"
+                )
+
+
+def grown(
+    checkpoint: Checkpoint,
+    target: Split,
+    alignment: Alignment | None = None,
+    *,
+    config: FinetuneConfig | None = None,
+    seed: int = 0,
+) -> tuple[KGModel, LinkedKG, GrowthReport]:
+    """The model over new vocabularies, untrained further: shared rows are bit-identical.
+
+    Args:
+        checkpoint: The model that moves; it is not changed.
+        target: Where it moves to.
+        alignment: From the target's graph to the checkpoint's; ``None``: the checkpoint's own maps
+            where it was trained on the target, else equal names.
+        config: What is kept, and where new rows start.
+        seed: Of fresh rows.
+
+    Returns:
+        The model, the graph it reads (the target's, or that joined with the old one), and the
+        report of matched, new and dropped names.
+
+    Raises:
+        ValueError: If the checkpoint has no model config, or nothing matches.
+    """
+    config = FinetuneConfig() if config is None else config
+    if checkpoint.config is None:
+        raise ValueError(
+            "growing needs a checkpoint with a model config (got a model of your own): build the "
+            "new model yourself and call move_rows"
+        )
+    alignment = _alignment(checkpoint, target, alignment)
+    if config.keep == "target":
+        linked = alone(target.train)
+        entity = alignment.entity_map(target.train.num_entities)
+        relation = alignment.relation_map(target.train.num_relations)
+    else:
+        linked = link([target.train, checkpoint.graph], [alignment])
+        entity, relation = linked.back_map(checkpoint.graph.name)
+    if not bool((entity >= 0).any()):
+        raise ValueError(
+            f"no entity of {target.train.name!r} matches one of {checkpoint.graph.name!r}; "
+            "pass an alignment"
+        )
+    features = _moved_features(checkpoint.model, entity)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(
+            checkpoint.config,
+            num_entities=linked.graph.num_entities,
+            num_relations=linked.graph.num_relations,
+            features=features,
+        )
+    move_rows(checkpoint.model, model, entity, relation, config.new_rows)
+    report = GrowthReport(
+        Moved.of(checkpoint.graph.entities, linked.graph.entities, entity),
+        Moved.of(checkpoint.graph.relations, linked.graph.relations, relation),
+    )
+    return model, linked, report
+
+
+def finetune(
+    checkpoint: Checkpoint,
+    target: Split,
+    alignment: Alignment | None = None,
+    *,
+    recipe: Recipe | None = None,
+    config: FinetuneConfig | None = None,
+    run_dir: Path | None = None,
+) -> Checkpoint:
+    """Move a trained model to ``target`` and train it on there.
+
+    Args:
+        checkpoint: The model to start from; it is not changed.
+        target: Its training facts are learned, its validation facts select the weights.
+        alignment: See ``grown``.
+        recipe: Loss, batches, training; its model config is not read, the checkpoint's is.
+        config: What is kept, frozen, anchored.
+        run_dir: Where the log and the resume checkpoint go; ``None``: nowhere.
+
+    Returns:
+        The fine-tuned model; ``provenance["growth"]`` counts matched, new and dropped names.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    config = FinetuneConfig() if config is None else config
+    seed = recipe.training.seed
+    model, linked, report = grown(checkpoint, target, alignment, config=config, seed=seed)
+    objective: Objective = task_objective(recipe, linked)
+    if config.anchor:
+        origins = report.entities.origin, report.relations.origin
+        rows = moved_rows(checkpoint.model, model, *origins)
+        start = dict(model.named_parameters())
+        anchor = Anchor(start, {name: mask for name, mask in rows.items() if name in start})
+        objective = Mixture({"task": objective, "anchor": anchor}, {"anchor": config.anchor})
+    groups = optimiser_groups(model, dict(config.rate_factors), recipe.training.learning_rate)
+    history = fit(
+        model,
+        objective,
+        linked,
+        recipe=recipe,
+        splits=[target],
+        run_dir=run_dir,
+        parameter_groups=groups,
+    )
+    notes = {"growth": report.counts(), "finetuning": asdict(config)}
+    used = replace(recipe, model=checkpoint.config or recipe.model)
+    return checkpoint_of(model, linked, history, used, parent=checkpoint, notes=notes)
+
+
+def _alignment(checkpoint: Checkpoint, target: Split, given: Alignment | None) -> Alignment:
+    """From the target's graph (left) to the checkpoint's (right)."""
+    graph, old = target.train, checkpoint.graph
+    if given is not None:
+        alignment = given.reversed() if given.left == old.name else given
+        alignment.check(graph, old)
+        return alignment
+    if checkpoint.sources is not None and graph.name in checkpoint.sources.names:
+        return own_alignment(checkpoint, graph)
+    return Alignment.from_maps(
+        graph.name,
+        old.name,
+        old.entities.positions_of(graph.entities),
+        old.relations.positions_of(graph.relations),
+    )
+
+
+def _moved_features(model: KGModel, origin: Tensor) -> Tensor | None:
+    """Features or text vectors for the new entities, zero where an entity is new."""
+    inputs = getattr(model.encoder, "inputs", None)
+    for name in ("features", "text"):
+        table = getattr(inputs, name, None)
+        if isinstance(table, Tensor):
+            moved = table.new_zeros(len(origin), table.shape[1])
+            moved[origin >= 0] = table[origin[origin >= 0]]
+            return moved
+    return None

@@ -1,0 +1,188 @@
+"""Ranking a target's held-out facts with a model of its graph, or of one that holds it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyg_kgtransfer.evaluation.link_prediction import LinkPrediction
+from pyg_kgtransfer.evaluation.result import Groups, LinkPredictionResult
+from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
+from pyg_kgtransfer.graph.known_triples import KnownTriples
+from pyg_kgtransfer.graph.splits import HeldOut, Split
+from pyg_kgtransfer.linking.alignment import Alignment
+from pyg_kgtransfer.linking.linked import link
+from pyg_kgtransfer.linking.linked_kg import LinkedKG
+from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
+
+Validation = Callable[[KGModel], Mapping[str, float]]
+
+
+class Place(NamedTuple):
+    """Where a graph's entities and relations are in the graph that a model reads.
+
+    Attributes:
+        graph: What the model reads.
+        entity_map: [N] int64, for each entity of the placed graph the model's row.
+        relation_map: [R] int64, for each relation the model's.
+    """
+
+    graph: KnowledgeGraph
+    entity_map: Tensor
+    relation_map: Tensor
+
+    def moved(self, triples: Tensor) -> Tensor:
+        """Triples of the placed graph ([T, 3]) in the model's ids."""
+        head, relation, tail = triples.unbind(1)
+        columns = self.entity_map[head], self.relation_map[relation], self.entity_map[tail]
+        return torch.stack(columns, dim=1)
+
+
+def place_in(graph: KnowledgeGraph, reader: LinkedKG | Checkpoint) -> Place:
+    """The place of a graph in a joint graph or in the one that a checkpoint reads.
+
+    Raises:
+        ValueError: If the graph is not among the sources, by name, or has changed since.
+    """
+    sources = SourceMaps.of(reader) if isinstance(reader, LinkedKG) else reader.sources
+    names = () if sources is None else sources.names
+    if sources is None or graph.name not in names:
+        raise ValueError(
+            f"{graph.name!r} must be among the graphs that the model was trained on "
+            f"(got {', '.join(map(repr, names)) or 'none'})"
+        )
+    index = names.index(graph.name)
+    place = Place(reader.graph, sources.entity_maps[index], sources.relation_maps[index])
+    sizes = len(place.entity_map), len(place.relation_map)
+    if sizes != (graph.num_entities, graph.num_relations):
+        raise ValueError(
+            f"{graph.name!r} must be as it was in training: {sizes[0]:,} entities and {sizes[1]:,} "
+            f"relations (got {graph.num_entities:,} and {graph.num_relations:,})"
+        )
+    return place
+
+
+def alone(graph: KnowledgeGraph) -> LinkedKG:
+    """One graph as a joint graph, for recipes without a source."""
+    return link([graph], [])
+
+
+def own_alignment(checkpoint: Checkpoint, graph: KnowledgeGraph) -> Alignment:
+    """From a graph that a checkpoint was trained on to the graph that the checkpoint reads.
+
+    Raises:
+        ValueError: As ``place_in``.
+    """
+    place = place_in(graph, checkpoint)
+    names = graph.name, checkpoint.graph.name
+    return Alignment.from_maps(*names, place.entity_map, place.relation_map)
+
+
+def ranking_of(
+    split: Split,
+    role: str = "test",
+    *,
+    reader: LinkedKG | Checkpoint | None = None,
+    size: int | None = None,
+    memory_mb: float = 512,
+) -> LinkPrediction:
+    """The ranking of a split's held-out facts, for whatever graph the model reads.
+
+    Args:
+        split: The target.
+        role: ``"valid"`` or ``"test"``.
+        reader: The joint graph, or the checkpoint, with ``split.train.name`` among its sources;
+            ``None``: the model reads ``split.train``. Candidates are the target's entities alone
+            either way, so that ranks compare.
+        size: Rank at most so many facts, a fixed seeded sample; ``None``: all.
+        memory_mb: Budget for a chunk of scores, in MiB.
+
+    Raises:
+        ValueError: If the part is empty, or the reader does not hold the target.
+    """
+    own = LinkPrediction.from_split(split, role, memory_mb=memory_mb)
+    triples = own.triples
+    if size is not None and size < len(triples):
+        order = torch.randperm(len(triples), generator=torch.Generator().manual_seed(0))
+        triples = triples[order[:size].sort().values]
+    place = place_in(split.train, alone(split.train) if reader is None else reader)
+    parts = {"train": split.train.triples, "valid": split.valid.triples, "test": split.test.triples}
+    known = KnownTriples(
+        [place.moved(parts[part]) for part in own.filter_splits],
+        num_entities=place.graph.num_entities,
+        num_relations=place.graph.num_relations,
+        symmetric=place.relation_map[list(split.symmetric)].tolist(),
+    )
+    popularity = torch.zeros(place.graph.num_entities, dtype=torch.long)
+    popularity[place.entity_map] = split.train.degrees()
+    names = place.graph.entities.names, place.graph.relations.names
+    return LinkPrediction(
+        HeldOut(place.moved(triples), "valid" if role == "valid" else "test"),
+        known,
+        candidates=torch.unique(place.entity_map),
+        groups=Groups(*names, popularity=popularity),
+        filter_splits=own.filter_splits,
+        memory_mb=memory_mb,
+    )
+
+
+def evaluate(
+    checkpoint: Checkpoint, split: Split, role: str = "test", *, memory_mb: float = 512
+) -> LinkPredictionResult:
+    """Rank a split's held-out facts with a trained model, whatever graph it reads.
+
+    Args:
+        checkpoint: Trained on the split's graph, alone or among others.
+        split: The target.
+        role: ``"valid"`` or ``"test"``.
+        memory_mb: Budget for a chunk of scores, in MiB.
+
+    Returns:
+        Ranks among the target's entities, filtered, in the checkpoint's ids.
+
+    Raises:
+        ValueError: If the checkpoint was not trained on the split's graph, or the part is empty.
+    """
+    rank = ranking_of(split, role, reader=checkpoint, memory_mb=memory_mb)
+    device = next(checkpoint.model.parameters()).device
+    with torch.no_grad():
+        representations = checkpoint.model.eval().encode(checkpoint.graph.tensors(device))
+    return rank(checkpoint.model, representations)
+
+
+def validation_of(
+    splits: Sequence[Split], linked: LinkedKG, *, size: int | None = None
+) -> Validation | None:
+    """A function that ranks the validation facts of ``splits``, for ``Trainer.fit``.
+
+    Args:
+        splits: Those whose graph is among the sources of ``linked``; splits without validation
+            facts are passed over. Several are averaged, each with the same weight.
+        linked: The joint graph that the model reads.
+        size: At most so many facts of each, a fixed seeded sample; ``None``: all.
+
+    Returns:
+        From the model to ``mrr``, ``hits@1``, ``hits@10`` and, with several splits, ``NAME.mrr``
+        for each; or ``None`` if there is nothing to rank.
+    """
+    rankings = {
+        split.train.name: ranking_of(split, "valid", reader=linked, size=size)
+        for split in splits
+        if len(split.valid)
+    }
+    if not rankings:
+        return None
+    graph = linked.graph.tensors()
+
+    def validate(model: KGModel) -> Mapping[str, float]:
+        representations = model.encode(graph.to(next(model.parameters()).device))
+        found = {name: rank(model, representations).metrics() for name, rank in rankings.items()}
+        kept = ("mrr", "hits@1", "hits@10")
+        metrics = {key: sum(m[key] for m in found.values()) / len(found) for key in kept}
+        if len(found) > 1:
+            metrics |= {f"{name}.mrr": values["mrr"] for name, values in found.items()}
+        return metrics
+
+    return validate
