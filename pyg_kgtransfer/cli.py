@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import pyg_kgtransfer
 
@@ -25,6 +25,13 @@ VERBS = {
     "predict": "ask a model by name: the best tails, heads or relations",
     "info": "what is in a checkpoint or a data set, where it comes from, what leaks",
     "doctor": "versions, devices and extras of this installation",
+}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "NoneType": "null",
 }
 INTERRUPTED, WRONG, BROKEN_PIPE = 130, 2, 141  # exit statuses
 
@@ -91,13 +98,13 @@ def _run(verb: str, arguments: list[str]) -> int:
     except SystemExit as done:  # --help, --print_config
         return int(done.code or 0)
     except argparse.ArgumentError as error:
-        known = [f"--{key}" for key in parser.get_defaults().keys()]  # noqa: SIM118
+        known = re.findall(r"--[\w.]+", parser.format_help())
         raise ValueError(_option_in_words(str(error), known)) from error
     options = parser.instantiate(parsed)
     show: Callable[[object], None] = _silence if options.json else console().print
     report = command.run(options, show)
     if options.json:
-        print(json.dumps(report, allow_nan=False))
+        print(json.dumps(report, allow_nan=False), flush=True)
     return 0
 
 
@@ -122,11 +129,30 @@ def _parser(verb: str, command: Any) -> Any:
 
 
 def _option_in_words(message: str, known: Sequence[str]) -> str:
-    """What the parser says of an option, on one line, with the nearest one where it is misspelt."""
-    text = re.sub(r'Parser key "([^"]+)":\s*', r"--\1: ", message)
-    text = " ".join(re.sub(r"<class '([\w.]+)'>", r"\1", text).split())
+    """What the parser says of an option, on one line, with the nearest one where it is misspelt.
+
+    Args:
+        message: As jsonargparse has it.
+        known: The options there are, with their dashes.
+    """
+    text = " ".join(re.sub(r'Parser key "([^"]+)":', r"--\1:", message).split())
+    text = re.sub(r"Expected a (.*?)\. Got value: (.*)", r"\1 is wanted (got \2)", text)
+    text = re.sub(
+        r"Does not validate .*?Subtypes: \[(.*?)\] Errors: .*Given value: (.*)",
+        r"\1 is wanted (got \2)",
+        text,
+    )
+    text = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", r"one of \1", text)
+    for kind, words in _KINDS.items():
+        text = text.replace(f"<class '{kind}'>", words)
+    needed = re.search(r"arguments are required: (.*)", text)
+    if needed:
+        names = needed[1].split(", ")
+        return f"{', '.join(f'--{n}' if f'--{n}' in known else n for n in names)} must be given"
     strange = re.search(r"unrecognized arguments: (--[\w.]+)", text, re.IGNORECASE)
-    near = difflib.get_close_matches(strange[1], known, n=1) if strange else []
+    in_file = re.search(r"Group '([\w.]+)' does not accept option '([\w.]+)'", text)
+    name = strange[1] if strange else f"--{in_file[1]}.{in_file[2]}" if in_file else ""
+    near = difflib.get_close_matches(name, known, n=1)
     return f"{text}; did you mean {near[0]}?" if near else text
 
 
@@ -158,9 +184,14 @@ def _log_on_stderr() -> Iterator[list[str]]:
     """Warnings of the library go to stderr; what was said is in the list."""
     said: list[str] = []
     logger = logging.getLogger("pyg_kgtransfer")
-    handler = logging.StreamHandler(sys.stderr)
+
+    class Lines(logging.StreamHandler[TextIO]):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            super().emit(record)
+
+    handler = Lines(sys.stderr)
     handler.setLevel(logging.WARNING)
-    handler.addFilter(lambda record: said.append(record.getMessage()) or True)
     logger.addHandler(handler)
     try:
         yield said

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent / "pyg_kgtransfer"
 FLOORS = {
     "functional": 0, "kernels": 0, "graph": 1, "sources": 2, "linking": 2, "models": 3,
     "objectives": 4, "training": 5, "evaluation": 5, "transfer": 6, "serving": 7, "demo": 7,
-    "cli": 8,
+    "commands": 8, "cli": 9,
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pyg_kgtransfer.demo import run_demo
+from pyg_kgtransfer.demo.run import run_demo
 from pyg_kgtransfer.serving import report
 
 USAGE = "kgt demo [--out DIR] [--seed N]"

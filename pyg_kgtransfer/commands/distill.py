@@ -12,7 +12,7 @@ from pyg_kgtransfer.commands.outputs import (
     Json,
     Show,
     add_training_arguments,
-    free_folder,
+    checked_out,
     graph_counts,
     run_folder,
     save,
@@ -67,7 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, show: Show) -> Json:
     """Make the linked subgraph, train the student on it, save it."""
-    out = free_folder(options.out)
+    out = checked_out(options)
     teacher = Checkpoint.load(options.teacher)
     target = load_split(options.data)
     alignment = _alignment(options, teacher, target.train)

@@ -7,6 +7,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
+from pyg_kgtransfer.commands.devices import available_device
 from pyg_kgtransfer.commands.inputs import DATA_HELP, load_split
 from pyg_kgtransfer.commands.outputs import Json, Show
 from pyg_kgtransfer.evaluation.result import SIDES
@@ -50,8 +51,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, show: Show) -> Json:
     """Rank, and show metrics under their protocol."""
+    device = available_device(options.device)
+    loaded = Checkpoint.load(options.checkpoint, device=device)
     split = load_split(options.data)
-    loaded = Checkpoint.load(options.checkpoint, device=options.device)
     checkpoint = _placing(loaded, split.train, options.checkpoint)
     result = evaluate(checkpoint, split, options.part, memory_mb=options.memory_mb)
     told = result.to_dict()

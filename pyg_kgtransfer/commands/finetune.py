@@ -7,7 +7,7 @@ from pyg_kgtransfer.commands.outputs import (
     Json,
     Show,
     add_training_arguments,
-    free_folder,
+    checked_out,
     run_folder,
     save,
 )
@@ -40,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, show: Show) -> Json:
     """Grow the vocabularies, train on, save; tells which names were matched, new and dropped."""
-    out = free_folder(options.out)
+    out = checked_out(options)
     start = Checkpoint.load(options.checkpoint)
     target = load_split(options.data)
     links = options.links

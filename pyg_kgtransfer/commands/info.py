@@ -21,14 +21,17 @@ USAGE = "kgt info CHECKPOINT_OR_DATA"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The arguments of ``kgt info``."""
-    parser.add_argument("what", metavar="CHECKPOINT_OR_DATA", help=f"a checkpoint, {DATA_HELP}")
+    parser.add_argument(
+        "checkpoint_or_data", metavar="CHECKPOINT_OR_DATA", help=f"a checkpoint, {DATA_HELP}"
+    )
 
 
 def run(options: Namespace, show: Show) -> Json:
     """Show it."""
-    if is_checkpoint(options.what):
-        return _checkpoint(Checkpoint.load(options.what), options.what, show)
-    splits, alignments = load_splits([options.what])
+    what = options.checkpoint_or_data
+    if is_checkpoint(what):
+        return _checkpoint(Checkpoint.load(what), what, show)
+    splits, alignments = load_splits([what])
     return {
         "kind": "data",
         "graphs": [_split(split, show) for split in splits],

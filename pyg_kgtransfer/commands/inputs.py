@@ -79,8 +79,8 @@ def load_splits(texts: Sequence[str]) -> tuple[list[Split], list[Alignment]]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
-            f"graphs need names of their own (got {', '.join(map(repr, twice))} twice): say "
-            f"NAME={each[names.index(twice[0])]}"
+            f"graphs need names of their own (got {', '.join(map(repr, twice))} twice): call one "
+            f"otherwise, such as {twice[0]}2={each[names.index(twice[0])]}"
         )
     graphs = {split.train.name: split.train for split in splits}
     links = [] if atlas is None else _atlas_links(atlas, graphs)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
+from pyg_kgtransfer.commands.devices import check_accelerator
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.training.checkpoint import Checkpoint
@@ -32,14 +33,19 @@ def add_training_arguments(parser: ArgumentParser, *, skip: set[str] | None = No
     parser.add_class_arguments(Recipe, "recipe", skip=skip or set())
 
 
-def free_folder(text: str) -> Path:
-    """The folder that a checkpoint is to go to, seen to be free before hours of training.
+def checked_out(options: Namespace) -> Path:
+    """The folder that a checkpoint is to go to; what can be seen to fail is seen before training.
+
+    Args:
+        options: With ``out`` and ``recipe``.
 
     Raises:
+        ValueError: If the accelerator is not there.
         FileExistsError: If it holds something that is not a checkpoint.
         OSError: If it cannot be made.
     """
-    path = Path(text)
+    check_accelerator(options.recipe.training.accelerator)
+    path = Path(options.out)
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"a folder is wanted for the checkpoint (got the file {path})")
     if path.is_dir() and any(path.iterdir()) and not (path / INDEX).exists():

@@ -2,6 +2,7 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
+from pyg_kgtransfer.commands.devices import available_device
 from pyg_kgtransfer.commands.outputs import Json, Show
 from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.serving.predictor import Predictor
@@ -31,7 +32,7 @@ def run(options: Namespace, show: Show) -> Json:
         raise ValueError(
             f"give two of --head, --relation and --tail; the third is the question (got {given})"
         )
-    predictor = Predictor.load(options.checkpoint, device=options.device)
+    predictor = Predictor.load(options.checkpoint, device=available_device(options.device))
     head, relation, tail = query.values()
     if missing == ["tail"]:
         answers = predictor.tails(head, relation, k=options.k)

@@ -9,7 +9,7 @@ from pyg_kgtransfer.commands.outputs import (
     Json,
     Show,
     add_training_arguments,
-    free_folder,
+    checked_out,
     graph_counts,
     run_folder,
     save,
@@ -64,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, show: Show) -> Json:
     """Link, train, save; the mean validation MRR over the graphs selects the weights."""
-    out = free_folder(options.out)
+    out = checked_out(options)
     splits, alignments = load_splits(options.data)
     graphs = [split.train for split in splits]
     alignments += [read_links(path, graphs) for path in options.links]

@@ -29,6 +29,11 @@ from pyg_kgtransfer.transfer.ranking import alone, evaluate, ranking_of
 from pyg_kgtransfer.transfer.recipe import Recipe
 
 
+TEACHING = DistillConfig(
+    feature=0.5, hidden=0.2, flow=0.2, prediction=2.0, anneal_to=0.0, num_candidates=1000
+)
+
+
 @dataclass(frozen=True, eq=False)
 class AtlasTask:
     """The target, the joint graph to learn from, and which test facts a source states.
@@ -216,4 +221,5 @@ def retrain(
 ) -> Checkpoint:
     """The student, re-trained on the linked subgraph under the teacher."""
     recipe = settings.recipe(settings.student_width, settings.student_epochs)
+    config = TEACHING if config is None else config
     return distill(teacher, task.target, recipe=recipe, config=config, run_dir=run_dir)

@@ -44,8 +44,7 @@ def complex_conjugate(vector: Tensor) -> Tensor:
 def complex_modulus(vector: Tensor) -> Tensor:
     """Moduli of a complex vector stored as reals: [*, D] -> [*, D / 2]; the gradient at 0 is 0."""
     real, imaginary = vector.chunk(2, dim=-1)
-    moduli: Tensor = torch.linalg.vector_norm(torch.stack([real, imaginary]), dim=0)
-    return moduli
+    return _modulus(real, imaginary)
 
 
 def rotation(phase: Tensor) -> Tensor:
@@ -62,11 +61,18 @@ def negative_modulus_distance(query: Tensor, candidates: Tensor) -> Tensor:
 
     def compare(block: Tensor) -> Tensor:
         c_re, c_im = block.chunk(2, dim=-1)
-        difference = torch.stack([q_re - c_re, q_im - c_im])  # [2, B, K, D / 2]
-        distance: Tensor = torch.linalg.vector_norm(difference, dim=0).sum(-1)
-        return -distance
+        return -_modulus(q_re - c_re, q_im - c_im).sum(-1)  # [B, K, D / 2] -> [B, K]
 
     if candidates.dim() == 3:
         return compare(candidates)
     rows = max(1, _CHUNK_ELEMENTS // max(1, query.numel()))
     return torch.cat([compare(block.unsqueeze(0)) for block in candidates.split(rows)], dim=1)
+
+
+def _modulus(real: Tensor, imaginary: Tensor) -> Tensor:
+    """sqrt(real^2 + imaginary^2) without overflow; value and gradient at 0 are 0.
+
+    Much faster on a CPU than a norm over a stacked axis of two.
+    """
+    is_zero = (real == 0) & (imaginary == 0)
+    return torch.hypot(real.masked_fill(is_zero, 1.0), imaginary).masked_fill(is_zero, 0.0)

@@ -141,6 +141,8 @@ class CompGCN(Encoder):
         torch.Size([2, 4])
     """
 
+    relation_rows = ("relation",)
+
     def __init__(
         self,
         inputs: EntityInput,

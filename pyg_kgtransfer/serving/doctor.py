@@ -7,15 +7,13 @@ import platform
 import re
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import pyg_kgtransfer
 
 DISTRIBUTION = "pyg-kgtransfer"
-# Compiled against one version of torch: found is not enough, they must load.
-COMPILED = {"torch-scatter": "torch_scatter", "torch-sparse": "torch_sparse"}
-DATA_ROOT = "KGT_DATA"
+# Compiled, the latter two against one version of torch: to be there is not enough, they must load.
+ENGINES = {"torch": "torch", "torch-scatter": "torch_scatter", "torch-sparse": "torch_sparse"}
 
 Json = dict[str, Any]
 
@@ -26,20 +24,41 @@ def diagnose() -> Json:
     Returns:
         ``versions`` (of this package, Python and the machine), ``required`` and ``extras`` (per
         package the version found, or ``None``, and the one wanted), ``engines`` (whether the
-        compiled extensions load), ``devices``, ``data`` (the folder of data sets) and ``problems``,
-        sentences, none where all is well.
+        compiled packages load), ``devices``, ``data`` (where named data sets are looked for) and
+        ``problems``, sentences, none where all is well.
 
     Example:
         >>> sorted(diagnose())
         ['data', 'devices', 'engines', 'extras', 'problems', 'required', 'versions']
     """
     required, extras = _packages()
-    engines = {"torch": {"found": True, "works": True, "problem": None}} | {
-        name: _engine(module) for name, module in COMPILED.items()
+    engines = {name: _engine(module) for name, module in ENGINES.items()}
+    devices: Json = {}
+    data: Json = {}
+    trouble: list[str] = []
+    if engines["torch"]["works"]:
+        devices = _devices()
+        data, trouble = _data()
+    return {
+        "versions": {
+            "pyg_kgtransfer": pyg_kgtransfer.__version__,
+            "python": platform.python_version(),
+            "machine": f"{platform.system()} {platform.machine()}",
+            "executable": sys.executable,
+        },
+        "required": required,
+        "extras": extras,
+        "engines": engines,
+        "devices": devices,
+        "data": data,
+        "problems": _problems(required, extras, engines) + trouble,
     }
-    devices, trouble = _devices()
+
+
+def _problems(required: Json, extras: Json, engines: Json) -> list[str]:
+    """What is missing, too old or broken, a sentence each; an extra may be missing."""
     problems = [
-        f"{name} {entry['wanted'] or ''} is required (got {entry['version'] or 'none'})"
+        f"{name}{entry['wanted']} is required (got {entry['version'] or 'none'})"
         for name, entry in required.items()
         if not entry["fits"]
     ]
@@ -56,20 +75,7 @@ def diagnose() -> Json:
     ]
     if not required:
         problems.append(f"{DISTRIBUTION} is not installed, so its requirements are not known")
-    return {
-        "versions": {
-            "pyg_kgtransfer": pyg_kgtransfer.__version__,
-            "python": platform.python_version(),
-            "machine": f"{platform.system()} {platform.machine()}",
-            "executable": sys.executable,
-        },
-        "required": required,
-        "extras": extras,
-        "engines": engines,
-        "devices": devices,
-        "data": _data(),
-        "problems": problems + trouble,
-    }
+    return problems
 
 
 def _packages() -> tuple[Json, Json]:
@@ -121,31 +127,35 @@ def _engine(module: str) -> Json:
     return {"found": True, "works": True, "problem": None}
 
 
-def _devices() -> tuple[Json, list[str]]:
-    """What torch can compute on, and what stands in its way."""
-    try:
-        torch: Any = importlib.import_module("torch")
-    except (ImportError, OSError) as error:
-        return {}, [f"torch does not load: {str(error).splitlines()[0]}"]
+def _devices() -> Json:
+    """What torch can compute on."""
+    import torch  # takes seconds, and does not load everywhere: that is for us to find out
+
     cuda = torch.cuda.is_available()
     count = torch.cuda.device_count() if cuda else 0
-    devices = {
+    return {
         "cpu": {"cores": os.cpu_count(), "threads": torch.get_num_threads()},
         "cuda": {
             "available": cuda,
             "built_for": torch.version.cuda,
             "names": [torch.cuda.get_device_name(i) for i in range(count)],
         },
-        "mps": {"available": bool(torch.backends.mps.is_available())},
+        "mps": {"available": torch.backends.mps.is_available()},
     }
-    return devices, []
 
 
-def _data() -> Json:
-    """Where named data sets are looked for."""
-    given = os.environ.get(DATA_ROOT)
-    return {
-        "variable": DATA_ROOT,
-        "folder": given,
-        "exists": given is not None and Path(given).is_dir(),
+def _data() -> tuple[Json, list[str]]:
+    """Where named data sets are looked for, and what is wrong with that."""
+    try:
+        from pyg_kgtransfer.sources.datasets import Places  # needs torch and torch_geometric
+
+        places = Places.given()
+    except (ValueError, ImportError) as error:
+        return {}, [str(error)]
+    found = {
+        "folder": str(places.root),
+        "folder_exists": places.root.is_dir(),
+        "cache": str(places.cache),
+        "offline": places.offline,
     }
+    return found, []

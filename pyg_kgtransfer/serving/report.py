@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and a table needs none of it
     from pyg_kgtransfer.serving.predictor import Answer
 
 METRICS = ("mrr", "mr", "hits@1", "hits@3", "hits@10", "amri")
-PIPE_WIDTH = 120  # columns where there is no terminal to ask
+PIPE_WIDTH = 140  # columns where there is no terminal to ask
 _TITLES = {"mrr": "MRR", "mr": "MR", "amri": "AMRI"}
 
 
@@ -137,6 +137,7 @@ def protocol_text(protocol: Mapping[str, object]) -> str:
 
 def _table(title: str, columns: Sequence[tuple[str, str]], *, header: bool = True) -> Table:
     table = Table(title=Text(title), title_justify="left", show_header=header)
+    table.min_width = min(len(title), PIPE_WIDTH)  # a title would be folded to a narrow table
     for name, justify in columns:
         is_right = justify == "right"
         table.add_column(name, justify="right" if is_right else "left", overflow="fold")

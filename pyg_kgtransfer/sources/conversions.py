@@ -66,6 +66,12 @@ def from_networkx(
     Raises:
         ValueError: If the graph is undirected, an edge has no relation, some but not all nodes
             have a type, or two nodes have the same string.
+
+    Example:
+        >>> graph = nx.DiGraph()
+        >>> graph.add_edge("Athens", "Greece", relation="capital_of")
+        >>> from_networkx(graph, name="tiny")
+        KnowledgeGraph('tiny': 2 entities, 1 relations, 1 triples)
     """
     if not graph.is_directed():
         raise ValueError(
@@ -126,6 +132,11 @@ def to_pandas(graph: KnowledgeGraph) -> "pandas.DataFrame":
 
     Raises:
         ImportError: If pandas is not installed.
+
+    Example:
+        >>> frame = to_pandas(KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")]))
+        >>> from_pandas(frame).named_triples()
+        [('Athens', 'capital_of', 'Greece')]
     """
     try:
         import pandas

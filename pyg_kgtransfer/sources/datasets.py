@@ -101,6 +101,13 @@ def load(
         ValueError: If the name is unknown, or a file or count is not the published one.
         FileNotFoundError: If files are missing and cannot be or must not be downloaded.
         ConnectionError: If a download fails.
+
+    Example:
+        >>> DATASETS["umls"].counts
+        Counts(entities=135, relations=46, train=5216, valid=652, test=661)
+        >>> load("ulms")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: a data set is one of ... (got 'ulms'; nearest: umls)
     """
     return load_dataset(_named(name), Places.given(root, offline))
 

@@ -74,7 +74,7 @@ def write_triples(
     header: NamedTriple | None = None,
     delimiter: str | None = None,
 ) -> None:
-    """Write the triples by name, in order; the file is whole or not there.
+    r"""Write the triples by name, in order; the file is whole or not there.
 
     A table of triples holds neither ids nor types, labels or things that occur in no triple; the
     log counts the latter. ``write_openke`` and ``write_dglke`` keep ids.
@@ -91,6 +91,14 @@ def write_triples(
             surrogate, or, between tabs, a tab or line end.
         OSError: If the file cannot be written.
         ImportError: If parquet is written without the extra.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     facts = KnowledgeGraph.from_names([("Paris, Texas", "in", "Texas")])
+        ...     write_triples(facts, Path(folder) / "facts.csv")
+        ...     (Path(folder) / "facts.csv").read_text(encoding="utf-8")
+        '"Paris, Texas",in,Texas\n'
     """
     path = Path(path)
     if not graph.num_triples:
@@ -129,7 +137,7 @@ def read_split(
     name: str | None = None,
     listed: int = LISTED,
 ) -> Split:
-    """A split from a folder with train, valid and test tables, or from their three paths.
+    r"""A split from a folder with train, valid and test tables, or from their three paths.
 
     In a folder the files are called ``train``, ``valid`` (or ``val``, ``dev``) and ``test``, with
     ``.txt``, ``.tsv`` or ``.csv``, plain or as ``.gz`` or ``.xz``; one file for each part.
@@ -149,6 +157,14 @@ def read_split(
         FileNotFoundError: If a part is missing.
         ValueError: If a part has two files, or as in ``read_triples``; faulty lines of all three
             parts are reported together.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for part in ("train.tsv", "dev.tsv", "test.tsv"):
+        ...         _ = (Path(folder) / part).write_text("a\tr\tb\n", encoding="utf-8")
+        ...     read_split(folder, name="tiny")
+        Split(KnowledgeGraph('tiny': 2 entities, 1 relations, 1 triples), 1 valid, 1 test)
     """
     if isinstance(source, str | os.PathLike):
         folder = Path(source)

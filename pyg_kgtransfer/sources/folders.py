@@ -72,6 +72,13 @@ def write_openke(graph: KnowledgeGraph | Split, folder: str | os.PathLike[str]) 
     Raises:
         ValueError: If a name is empty, has a tab or line end, or is not text of UTF-8.
         OSError: If a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_openke(KnowledgeGraph.from_names([("a", "r", "b")]), folder)
+        ...     read_openke(folder, name="tiny").train.named_triples()
+        [('a', 'r', 'b')]
     """
     folder, split = Path(folder), _as_split(graph)
     vocabularies = {"entity": split.train.entities, "relation": split.train.relations}
@@ -138,6 +145,13 @@ def write_dglke(graph: KnowledgeGraph | Split, folder: str | os.PathLike[str]) -
     Raises:
         ValueError: If a name is empty, has a tab or line end, or is not text of UTF-8.
         OSError: If a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_dglke(KnowledgeGraph.from_names([("a", "r", "b")]), folder)
+        ...     read_dglke(folder, name="tiny").train.named_triples()
+        [('a', 'r', 'b')]
     """
     folder, split = Path(folder), _as_split(graph)
     train = split.train

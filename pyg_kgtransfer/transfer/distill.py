@@ -30,6 +30,7 @@ from pyg_kgtransfer.transfer.recipe import (
     fit,
     fresh_model,
     task_objective,
+    training_device,
 )
 
 _ROW_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -123,11 +124,16 @@ def distill(
     if linked is None:
         linked = linked_subgraph(target.train, teacher.graph, own_alignment(teacher, target.train))
     entity_map, relation_map = _maps_to_teacher(teacher, linked)
-    graph = teacher.graph.tensors(next(teacher.model.parameters()).device)
-    knows = Teacher(teacher.model, graph, entity_map, relation_map)
     student = fresh_model(recipe, linked)
-    objective = distillation_objective(knows, student, linked, recipe=recipe, config=config)
-    history = fit(student, objective, linked, recipe=recipe, splits=[target], run_dir=run_dir)
+    device = training_device(recipe.training)
+    home = next(teacher.model.parameters()).device
+    try:
+        graph = teacher.graph.tensors(device)
+        knows = Teacher(teacher.model.to(device), graph, entity_map, relation_map)
+        objective = distillation_objective(knows, student, linked, recipe=recipe, config=config)
+        history = fit(student, objective, linked, recipe=recipe, splits=[target], run_dir=run_dir)
+    finally:
+        teacher.model.to(home)
     notes = {"distillation": asdict(config), "linked_entities": len(knows.linked)}
     return checkpoint_of(student, linked, history, recipe, parent=teacher, notes=notes)
 

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.linking.linked import link
@@ -80,8 +81,8 @@ def grown(
     Args:
         checkpoint: The model that moves; it is not changed.
         target: Where it moves to.
-        alignment: From the target's graph to the checkpoint's; ``None``: the checkpoint's own maps
-            where it was trained on the target, else equal names.
+        alignment: Between the target's graph and the checkpoint's, or a source of it; ``None``: the
+            checkpoint's own maps where it was trained on the target, else equal names.
         config: What is kept, and where new rows start.
         seed: Of fresh rows.
 
@@ -180,9 +181,7 @@ def _alignment(checkpoint: Checkpoint, target: Split, given: Alignment | None) -
     """From the target's graph (left) to the checkpoint's (right)."""
     graph, old = target.train, checkpoint.graph
     if given is not None:
-        alignment = given.reversed() if given.left == old.name else given
-        alignment.check(graph, old)
-        return alignment
+        return _oriented(checkpoint, graph, given)
     if checkpoint.sources is not None and graph.name in checkpoint.sources.names:
         return own_alignment(checkpoint, graph)
     return Alignment.from_maps(
@@ -191,6 +190,37 @@ def _alignment(checkpoint: Checkpoint, target: Split, given: Alignment | None) -
         old.entities.positions_of(graph.entities),
         old.relations.positions_of(graph.relations),
     )
+
+
+def _oriented(checkpoint: Checkpoint, graph: KnowledgeGraph, given: Alignment) -> Alignment:
+    """A given alignment from the target to the checkpoint's graph, through a source of it."""
+    old, sources = checkpoint.graph, checkpoint.sources
+    alignment = given if given.left == graph.name else given.reversed()
+    names = () if sources is None else sources.names
+    if alignment.left != graph.name or alignment.right not in (old.name, *names):
+        raise ValueError(
+            f"the alignment must be between {graph.name!r} and one of "
+            f"{', '.join(map(repr, dict.fromkeys((old.name, *names))))} "
+            f"(got {given.left!r} and {given.right!r})"
+        )
+    if sources is None or alignment.right == old.name:
+        alignment.check(graph, old)
+        return alignment
+    place = names.index(alignment.right)
+    maps: list[Tensor] = []
+    for pairs, size, joint in (
+        (alignment.entities.usable(), graph.num_entities, sources.entity_maps[place]),
+        (alignment.relations.usable(), graph.num_relations, sources.relation_maps[place]),
+    ):
+        limits = torch.tensor([size, len(joint)])
+        if bool((pairs.index >= limits).any()):
+            raise ValueError(
+                f"the alignment needs ids below {size} of {graph.name!r} and below {len(joint)} of "
+                f"{alignment.right!r} (got {pairs.index.amax(0).tolist()})"
+            )
+        to = pairs.best_right(size)
+        maps.append(torch.where(to >= 0, joint[to], -1))
+    return Alignment.from_maps(graph.name, old.name, *maps)
 
 
 def _moved_features(model: KGModel, origin: Tensor) -> Tensor | None:

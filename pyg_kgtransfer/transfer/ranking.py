@@ -108,6 +108,12 @@ def ranking_of(
         order = torch.randperm(len(triples), generator=torch.Generator().manual_seed(0))
         triples = triples[order[:size].sort().values]
     place = place_in(split.train, alone(split.train) if reader is None else reader)
+    lacking = int((place.entity_map < 0).sum())
+    if lacking:
+        raise ValueError(
+            f"to rank facts of {split.train.name!r} the model must know all its entities (got a "
+            f"model that lacks {lacking:,} of {len(place.entity_map):,})"
+        )
     parts = {"train": split.train.triples, "valid": split.valid.triples, "test": split.test.triples}
     known = KnownTriples(
         [place.moved(parts[part]) for part in own.filter_splits],

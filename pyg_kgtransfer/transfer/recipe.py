@@ -1,11 +1,13 @@
 """What every recipe shares: its options, the fit itself, and the artefact."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import Split
@@ -85,7 +87,12 @@ def task_objective(recipe: Recipe, linked: LinkedKG) -> Objective:
         num_entities=linked.graph.num_entities,
         num_relations=linked.graph.num_relations,
     )
-    return build_objective(recipe.objective, known)
+    return build_objective(recipe.objective, known.to(training_device(recipe.training)))
+
+
+def training_device(config: TrainConfig) -> torch.device:
+    """Where a trainer of ``config`` takes its steps; what an objective reads must be there."""
+    return Fabric(accelerator=config.accelerator, devices=1).device
 
 
 def checkpoint_of(
@@ -121,6 +128,18 @@ def checkpoint_of(
         "stop_reason": history.stop_reason,
     }
     origin = provenance([linked.graph], seed=recipe.training.seed, parent=parent)
-    origin |= {"recipe": asdict(recipe), **(notes or {})}
+    origin |= {"recipe": _plain(asdict(recipe)), **(notes or {})}
     sources = SourceMaps.of(linked)
     return Checkpoint(model.cpu(), linked.graph, recipe.model, metrics, origin, sources)
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with infinity (a temperature may be) as text, for JSON has no word for it."""
+    return {
+        name: _plain(value)
+        if isinstance(value, dict)
+        else str(value)
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+        for name, value in options.items()
+    }

@@ -1,0 +1,236 @@
+"""DBP-5L: one teacher over five languages, five students; what does transfer gain for each?
+
+    python -m benchmarks.jplr_dbp5l [--quick] [--ablate el] --out FILE.json
+
+Protocol: the teacher learns from the training facts of all five graphs. A target's student sees the
+target's training facts and, around its linked entities, the training and validation facts of the
+other four (never the target's own held-out ones). Links: all seed links of the set, closed
+transitively; entity ids are permuted before anything is matched. Every finished model is kept
+beside the output, so that an interrupted run goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.dbp5l_task import LANGUAGES, Dbp5l
+from benchmarks.protocol import Benchmark, parser
+from pyg_kgtransfer.evaluation.comparison import compare
+from pyg_kgtransfer.evaluation.result import LinkPredictionResult
+from pyg_kgtransfer.models.build import ModelConfig
+from pyg_kgtransfer.objectives.build import ObjectiveConfig
+from pyg_kgtransfer.training.batches import BatchOptions
+from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.training.config import TrainConfig
+from pyg_kgtransfer.transfer.distill import DistillConfig, distill
+from pyg_kgtransfer.transfer.pretrain import pretrain
+from pyg_kgtransfer.transfer.ranking import alone, evaluate
+from pyg_kgtransfer.transfer.recipe import Recipe
+
+ABLATIONS: Mapping[str, Mapping[str, float]] = {
+    "without_feature": {"feature": 0.0},
+    "without_hidden": {"hidden": 0.0},
+    "without_flow": {"flow": 0.0},
+    "without_network": {"hidden": 0.0, "flow": 0.0},
+    "without_prediction": {"prediction": 0.0},
+    "without_any": {"feature": 0.0, "hidden": 0.0, "flow": 0.0, "prediction": 0.0},
+}
+DISTILLATION = DistillConfig(num_candidates=1000)
+FAN_OUT = 50
+
+
+def recipe(width: int, epochs: int, *, batch_size: int, seed: int) -> Recipe:
+    """CompGCN (mult) before ComplEx, sampled 1-vs-all with N3, Adagrad."""
+    return Recipe(
+        ModelConfig(operator="mult", width=width, residual=False, jump=True),
+        ObjectiveConfig(n3=0.005, num_candidates=2000),
+        BatchOptions(batch_size=batch_size, seed=seed),
+        TrainConfig(
+            epochs=epochs,
+            optimizer="adagrad",
+            learning_rate=0.1,
+            validate_every=2,
+            patience=4,
+            save_every=5,
+            seed=seed,
+            accelerator="auto",
+        ),
+        validation_size=1000,
+    )
+
+
+class Study:
+    """All models of one seed, trained when asked for and kept.
+
+    Args:
+        data: The graphs.
+        folder: Where models are kept.
+        seed: Of weights and batches.
+        epochs: At most, of teacher, students and target-only models.
+    """
+
+    def __init__(
+        self, data: Dbp5l, folder: Path, *, seed: int, epochs: tuple[int, int, int]
+    ) -> None:
+        self.data = data
+        self.folder = folder / f"seed{seed}"
+        self.seed = seed
+        self.epochs = epochs
+
+    def teacher(self) -> Checkpoint:
+        """One teacher for all five."""
+        path = self.folder / "teacher"
+        if not path.exists():
+            made = recipe(200, self.epochs[0], batch_size=4096, seed=self.seed)
+            made = replace(made, validation_size=300)
+            splits = list(self.data.splits.values())
+            pretrain(self.data.joint, splits, recipe=made, run_dir=self._run("teacher")).save(path)
+        return Checkpoint.load(path)
+
+    def target_only(self, target: str) -> Checkpoint:
+        """The student's twin without sources."""
+        path = self.folder / f"{target}.target_only"
+        if not path.exists():
+            made = recipe(128, self.epochs[2], batch_size=1024, seed=self.seed)
+            split = self.data.splits[target]
+            run = self._run(f"{target}.target_only")
+            pretrain(alone(split.train), [split], recipe=made, run_dir=run).save(path)
+        return Checkpoint.load(path)
+
+    def student(self, target: str, name: str = "student", **changes: float) -> Checkpoint:
+        """The distilled student; ``changes`` are to the weights of ``DISTILLATION``."""
+        path = self.folder / f"{target}.{name}"
+        if not path.exists():
+            teacher = self.teacher()
+            linked = self.data.subgraph(target, teacher, fan_out=FAN_OUT)
+            distill(
+                teacher,
+                self.data.splits[target],
+                linked,
+                recipe=recipe(128, self.epochs[1], batch_size=2048, seed=self.seed),
+                config=replace(DISTILLATION, **changes),
+                run_dir=self._run(f"{target}.{name}"),
+            ).save(path)
+        return Checkpoint.load(path)
+
+    def _run(self, name: str) -> Path:
+        return self.folder / "runs" / name
+
+
+def seconds_to(checkpoint: Checkpoint, mrr: float) -> float | None:
+    """Seconds until a validation MRR was first reached."""
+    return next((p["seconds"] for p in checkpoint.metrics["curve"] if p["mrr"] >= mrr), None)
+
+
+def result_figures(prefix: str, result: LinkPredictionResult, can_copy: Any) -> dict[str, float]:
+    """MRR and hits of one model: all, tails alone, copyable and not."""
+    metrics = result.metrics()
+    names = ("mrr", "hits@1", "hits@10", "tail.mrr")
+    figures = {f"{prefix}.{name}": metrics[name] for name in names}
+    for part, mask in (("copyable", can_copy), ("not_copyable", ~can_copy)):
+        figures[f"{prefix}.{part}.mrr"] = result.select(mask).metrics()["mrr"]
+    return figures
+
+
+def target_figures(study: Study, target: str) -> dict[str, float]:
+    """Copy rule, target only, teacher and student of one language."""
+    data, split = study.data, study.data.splits[target]
+    can_copy = data.copyable(target)
+    alone_model, student = study.target_only(target), study.student(target)
+    results = {
+        "copy_rule": data.ranking(target)(data.copy_rule(target), None),
+        "target_only": evaluate(alone_model, split),
+        "teacher": evaluate(study.teacher(), split),
+        "student": evaluate(student, split),
+    }
+    figures = {f"{target}.copyable_share": float(can_copy.float().mean())}
+    for name, result in results.items():
+        figures |= result_figures(f"{target}.{name}", result, can_copy)
+    for base, suffix in (("target_only", "gain"), ("copy_rule", "gain_over_copy_rule")):
+        comparison = compare(results[base], results["student"], copyable=can_copy)
+        for part, gain in (
+            ("", comparison.overall["mrr"]),
+            ("not_copyable.", comparison.copyable["not copyable"]["mrr"]),
+        ):
+            stem = f"{target}.student.{part}{suffix}"
+            figures |= {stem: gain.gain, f"{stem}_low": gain.low, f"{stem}_high": gain.high}
+    best = max(point["mrr"] for point in alone_model.metrics["curve"])
+    needed, took = seconds_to(student, best), seconds_to(alone_model, best)
+    figures[f"{target}.target_only.seconds_to_best"] = took or 0.0
+    if needed is not None and took:
+        figures[f"{target}.student.seconds_to_target_only_best"] = needed
+        figures[f"{target}.seconds_ratio"] = needed / took
+    figures[f"{target}.student.seconds"] = student.metrics["seconds"]
+    figures[f"{target}.target_only.seconds"] = alone_model.metrics["seconds"]
+    return figures
+
+
+def ablation_figures(study: Study, target: str) -> dict[str, float]:
+    """The student with one level of distillation left out at a time."""
+    split, can_copy = study.data.splits[target], study.data.copyable(target)
+    full = evaluate(study.student(target), split)
+    figures: dict[str, float] = {}
+    for name, changes in ABLATIONS.items():
+        result = evaluate(study.student(target, name, **changes), split)
+        figures |= result_figures(f"{target}.{name}", result, can_copy)
+        gain = compare(result, full, copyable=can_copy).overall["mrr"]
+        stem = f"{target}.{name}.loss"  # what leaving it out loses
+        figures |= {stem: gain.gain, f"{stem}_low": gain.low, f"{stem}_high": gain.high}
+    return figures
+
+
+def table(figures: Mapping[str, float], targets: Sequence[str]) -> list[dict[str, Any]]:
+    """For people: one line per target and model."""
+    rows = []
+    for target in targets:
+        for model in ("copy_rule", "target_only", "teacher", "student"):
+            stem = f"{target}.{model}"
+            row: dict[str, Any] = {"target": target, "model": model.replace("_", " ")}
+            for metric in ("mrr", "tail.mrr", "hits@10", "copyable.mrr", "not_copyable.mrr"):
+                row[metric] = figures[f"{stem}.{metric}"]
+            row["gain over target only (95 %)"] = ""
+            if model == "student":
+                gain, low, high = (figures[f"{stem}.gain{end}"] for end in ("", "_low", "_high"))
+                row["gain over target only (95 %)"] = f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]"
+            rows.append(row)
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = parser(__doc__ or "")
+    languages: dict[str, Any] = {"nargs": "+", "choices": LANGUAGES, "metavar": "LANGUAGE"}
+    options.add_argument("--targets", default=list(LANGUAGES), **languages)
+    options.add_argument(
+        "--ablate", default=[], help="leave out each level of distillation in turn", **languages
+    )
+    given = options.parse_args(argv)
+    data = Dbp5l.load()
+    targets = ["el"] if given.quick else given.targets
+    epochs = (1, 1, 2) if given.quick else (30, 20, 40)
+    settings = {"epochs": epochs, "fan_out": FAN_OUT, "distillation": asdict(DISTILLATION)}
+    benchmark = Benchmark.begin("jplr_dbp5l", given, data=data.fingerprints())
+    for seed in benchmark.seeds:
+        study = Study(data, benchmark.folder / "models", seed=seed, epochs=epochs)
+        jobs = [(target, target_figures) for target in targets]
+        jobs += [(target, ablation_figures) for target in given.ablate]
+        for target, work in jobs:
+            name = f"{target}.{work.__name__}.seed{seed}"
+            benchmark.run(name, partial(work, study, target), settings=settings)
+    protocol = {
+        "task": (__doc__ or "").partition("Protocol: ")[2].replace("\n", " "),
+        "ranking": "filtered by train, valid and test of the target, realistic ranks, candidates: "
+        "all entities of the target; mrr: both sides, tail.mrr: tails alone",
+        "copyable": "test facts that a source states (train or valid), through the links",
+        "copy rule": "the answers that sources state, then the relation's most frequent ones",
+        "gain": "student less baseline, MRR, paired bootstrap over test facts, 95 %",
+        "seconds_ratio": "training seconds of the student until target-only's best validation MRR, "
+        "over those of target-only",
+        "epochs": f"teacher {epochs[0]}, student {epochs[1]}, target only {epochs[2]}, at most",
+    }
+    benchmark.finish(protocol=protocol, table=table(benchmark.figures(), targets))
+
+
+if __name__ == "__main__":
+    main()

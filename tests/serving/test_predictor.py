@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
+from pyg_kgtransfer.models.build import ModelConfig, build_model
+from pyg_kgtransfer.serving.predictor import Predictor
+from pyg_kgtransfer.training.checkpoint import Checkpoint
+
+FACTS = [
+    ("city/1", "capital_of", "country/GR"),
+    ("city/2", "capital_of", "country/FR"),
+    ("city/3", "in", "country/US"),
+    ("city/1", "in", "country/GR"),
+    ("country/GR", "near", "country/GR"),
+]
+LABELS = {
+    "city/1": "Athens",
+    "city/2": "Paris",
+    "city/3": "Athens",
+    "country/GR": "Greece",
+    "country/FR": "France",
+    "country/US": "[United] States",
+}
+
+
+def checkpoint(seed: int = 0) -> Checkpoint:
+    graph = KnowledgeGraph.from_names(FACTS, name="world", labels=LABELS)
+    config = ModelConfig(encoder="compgcn", decoder="complex", width=8)
+    torch.manual_seed(seed)
+    model = build_model(config, num_entities=6, num_relations=3)
+    return Checkpoint(model, graph, config)
+
+
+def score(of: Checkpoint, head: str, relation: str, tail: str) -> float:
+    """One triple alone, by the model itself."""
+    ids = of.graph.entities.id
+    triple = torch.tensor([[ids(head), of.graph.relations.id(relation), ids(tail)]])
+    with torch.no_grad():
+        representations = of.model.eval().encode(of.graph.tensors())
+        return float(of.model.score(representations, triple))
+
+
+def test_tails_are_all_entities_by_score_with_what_is_known_marked() -> None:
+    made = checkpoint()
+    answers = Predictor(made).tails("city/1", "in", k=99)
+    assert {a.name for a in answers} == set(LABELS)
+    assert [a.score for a in answers] == sorted((a.score for a in answers), reverse=True)
+    assert [a.name for a in answers if a.is_known] == ["country/GR"]
+    for answer in answers:
+        assert answer.label == LABELS[answer.name]
+        wanted = score(made, "city/1", "in", answer.name)
+        assert answer.score == pytest.approx(wanted, abs=1e-6)
+
+
+def test_heads_and_relations_are_asked_alike() -> None:
+    made = checkpoint()
+    predictor = Predictor(made)
+    heads = predictor.heads("capital_of", "country/FR", k=99)
+    assert [a.name for a in heads if a.is_known] == ["city/2"]
+    assert len(heads) == 6
+    relations = predictor.relations("city/1", "country/GR")
+    assert {a.name for a in relations if a.is_known} == {"capital_of", "in"}
+    for answer in relations:
+        wanted = score(made, "city/1", answer.name, "country/GR")
+        assert answer.score == pytest.approx(wanted, abs=1e-6)
+
+
+def test_k_cuts_the_list_and_must_be_positive() -> None:
+    predictor = Predictor(checkpoint())
+    every = predictor.tails("city/1", "in", k=6)
+    assert predictor.tails("city/1", "in", k=2) == every[:2]
+    with pytest.raises(ValueError, match=r"k must be at least 1 \(got 0\)"):
+        predictor.tails("city/1", "in", k=0)
+
+
+def test_an_entity_is_called_by_name_or_by_a_label_of_its_own() -> None:
+    predictor = Predictor(checkpoint())
+    assert predictor.entity("city/2") == predictor.entity("Paris")
+    with pytest.raises(ValueError, match=r"2 entities are labelled 'Athens'.*'city/1', 'city/3'"):
+        predictor.entity("Athens")
+    with pytest.raises(ValueError, match=r"unknown entity: 'Grece'.*'country/GR' \(Greece\)"):
+        predictor.entity("Grece")
+    with pytest.raises(ValueError, match=r"unknown relation: 'capital'.*'capital_of'"):
+        predictor.tails("Paris", "capital")
+
+
+def test_scores_that_are_not_finite_are_an_error() -> None:
+    made = checkpoint()
+    with torch.no_grad():
+        next(made.model.parameters()).fill_(float("nan"))
+    with pytest.raises(ValueError, match="not finite"):
+        Predictor(made).tails("city/1", "in")
+
+
+def test_a_saved_checkpoint_gives_the_same_answers(tmp_path: Path) -> None:
+    made = checkpoint(seed=1)
+    loaded = Predictor.load(made.save(tmp_path / "model"))
+    assert loaded.tails("Paris", "in") == Predictor(made).tails("Paris", "in")
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        Predictor.load(tmp_path / "nothing")
