@@ -8,18 +8,15 @@ published figure under the same protocol, or PyKEEN's model trained here on the 
 (--rerun-pykeen, needs the extra ``bench``); where there is neither, none is claimed.
 """
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks import pykeen_rerun
-from benchmarks.protocol import Benchmark, Found, fingerprints, over_seeds, parser
+from benchmarks.protocol import Benchmark, Found
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.models.build import ModelConfig
 from pyg_kgtransfer.objectives.build import ObjectiveConfig
-from pyg_kgtransfer.sources.datasets import load
 from pyg_kgtransfer.training.batches import BatchOptions
 from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.transfer.pretrain import pretrain

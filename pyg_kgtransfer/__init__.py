@@ -1,3 +1,256 @@
-"""Carry what was learned on some knowledge graphs over to another."""
+"""Carry what was learned on some knowledge graphs over to another.
+
+The public names. Each is imported when it is first asked for, so that importing the package costs
+next to nothing.
+
+Example:
+    >>> import pyg_kgtransfer as kgt
+    >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")], name="world")
+    >>> recipe = kgt.Recipe(training=kgt.TrainConfig(epochs=1, progress=False, accelerator="cpu"))
+    >>> teacher = kgt.pretrain(kgt.link([graph], []), recipe=recipe)
+    >>> len(kgt.Predictor(teacher).tails("Athens", "capital_of"))
+    2
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyg_kgtransfer.evaluation.comparison import compare
+    from pyg_kgtransfer.evaluation.copy_rule import CopyRule
+    from pyg_kgtransfer.evaluation.entity_alignment import EntityAlignment
+    from pyg_kgtransfer.evaluation.link_prediction import LinkPrediction
+    from pyg_kgtransfer.evaluation.result import LinkPredictionResult
+    from pyg_kgtransfer.evaluation.triple_classification import (
+        LabelledTriples,
+        TripleClassification,
+    )
+    from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
+    from pyg_kgtransfer.graph.known_triples import KnownTriples
+    from pyg_kgtransfer.graph.leakage import leakage_report
+    from pyg_kgtransfer.graph.splits import (
+        HeldOut,
+        Split,
+        few_shot_split,
+        inductive_split,
+        random_split,
+    )
+    from pyg_kgtransfer.graph.vocabulary import Vocabulary
+    from pyg_kgtransfer.linking.alignment import Alignment, Pairs
+    from pyg_kgtransfer.linking.linked import link, linked_subgraph
+    from pyg_kgtransfer.linking.linked_kg import LinkedKG
+    from pyg_kgtransfer.linking.matching import match_keys, match_labels, match_similar
+    from pyg_kgtransfer.models.build import ModelConfig, build_model
+    from pyg_kgtransfer.models.compgcn import CompGCN, CompGCNConv
+    from pyg_kgtransfer.models.decoders import ComplEx, Decoder, DistMult, RotatE, TransE
+    from pyg_kgtransfer.models.encoder import Encoder, Representations
+    from pyg_kgtransfer.models.inputs import EntityInput, Features, Lookup, Shallow, TextMixture
+    from pyg_kgtransfer.models.kg_model import KGModel
+    from pyg_kgtransfer.models.rgcn import RGCN, RGCNConv
+    from pyg_kgtransfer.objectives.alignment import AlignmentObjective
+    from pyg_kgtransfer.objectives.anchor import Anchor
+    from pyg_kgtransfer.objectives.build import ObjectiveConfig, build_objective
+    from pyg_kgtransfer.objectives.distillation import (
+        FeatureDistillation,
+        FlowDistillation,
+        HiddenDistillation,
+        PredictionDistillation,
+        Teacher,
+    )
+    from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
+    from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
+    from pyg_kgtransfer.serving.predictor import Predictor
+    from pyg_kgtransfer.sources.atlas import load_atlas
+    from pyg_kgtransfer.sources.datasets import load as load_dataset
+    from pyg_kgtransfer.sources.files import read_split, read_triples, write_triples
+    from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
+    from pyg_kgtransfer.training.checkpoint import Checkpoint
+    from pyg_kgtransfer.training.config import TrainConfig
+    from pyg_kgtransfer.training.trainer import Trainer
+    from pyg_kgtransfer.transfer.distill import DistillConfig, distill
+    from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
+    from pyg_kgtransfer.transfer.pretrain import pretrain
+    from pyg_kgtransfer.transfer.ranking import evaluate, ranking_of
+    from pyg_kgtransfer.transfer.recipe import Recipe
 
 __version__ = "0.1.0"
+
+# Where each public name is, under which name there.
+_HOMES = {
+    "Vocabulary": "graph.vocabulary",
+    "GraphTensors": "graph.knowledge_graph",
+    "KnowledgeGraph": "graph.knowledge_graph",
+    "KnownTriples": "graph.known_triples",
+    "HeldOut": "graph.splits",
+    "Split": "graph.splits",
+    "few_shot_split": "graph.splits",
+    "inductive_split": "graph.splits",
+    "random_split": "graph.splits",
+    "leakage_report": "graph.leakage",
+    "read_split": "sources.files",
+    "read_triples": "sources.files",
+    "write_triples": "sources.files",
+    "load_dataset": "sources.datasets:load",
+    "load_atlas": "sources.atlas",
+    "Alignment": "linking.alignment",
+    "Pairs": "linking.alignment",
+    "link": "linking.linked",
+    "linked_subgraph": "linking.linked",
+    "LinkedKG": "linking.linked_kg",
+    "match_keys": "linking.matching",
+    "match_labels": "linking.matching",
+    "match_similar": "linking.matching",
+    "Encoder": "models.encoder",
+    "Representations": "models.encoder",
+    "EntityInput": "models.inputs",
+    "Features": "models.inputs",
+    "Lookup": "models.inputs",
+    "Shallow": "models.inputs",
+    "TextMixture": "models.inputs",
+    "RGCN": "models.rgcn",
+    "RGCNConv": "models.rgcn",
+    "CompGCN": "models.compgcn",
+    "CompGCNConv": "models.compgcn",
+    "ComplEx": "models.decoders",
+    "Decoder": "models.decoders",
+    "DistMult": "models.decoders",
+    "RotatE": "models.decoders",
+    "TransE": "models.decoders",
+    "KGModel": "models.kg_model",
+    "ModelConfig": "models.build",
+    "build_model": "models.build",
+    "Batch": "objectives.objective",
+    "Mixture": "objectives.objective",
+    "Objective": "objectives.objective",
+    "N3": "objectives.link_prediction",
+    "KvsAll": "objectives.link_prediction",
+    "NegativeSampling": "objectives.link_prediction",
+    "OneVsAll": "objectives.link_prediction",
+    "AlignmentObjective": "objectives.alignment",
+    "FeatureDistillation": "objectives.distillation",
+    "FlowDistillation": "objectives.distillation",
+    "HiddenDistillation": "objectives.distillation",
+    "PredictionDistillation": "objectives.distillation",
+    "Teacher": "objectives.distillation",
+    "Anchor": "objectives.anchor",
+    "ObjectiveConfig": "objectives.build",
+    "build_objective": "objectives.build",
+    "BatchOptions": "training.batches",
+    "TripleBatches": "training.batches",
+    "TrainConfig": "training.config",
+    "Trainer": "training.trainer",
+    "Checkpoint": "training.checkpoint",
+    "LinkPrediction": "evaluation.link_prediction",
+    "LinkPredictionResult": "evaluation.result",
+    "LabelledTriples": "evaluation.triple_classification",
+    "TripleClassification": "evaluation.triple_classification",
+    "EntityAlignment": "evaluation.entity_alignment",
+    "CopyRule": "evaluation.copy_rule",
+    "compare": "evaluation.comparison",
+    "Recipe": "transfer.recipe",
+    "pretrain": "transfer.pretrain",
+    "DistillConfig": "transfer.distill",
+    "distill": "transfer.distill",
+    "FinetuneConfig": "transfer.finetune",
+    "finetune": "transfer.finetune",
+    "grown": "transfer.finetune",
+    "evaluate": "transfer.ranking",
+    "ranking_of": "transfer.ranking",
+    "Predictor": "serving.predictor",
+}
+
+__all__ = [
+    "N3",
+    "RGCN",
+    "Alignment",
+    "AlignmentObjective",
+    "Anchor",
+    "Batch",
+    "BatchOptions",
+    "Checkpoint",
+    "CompGCN",
+    "CompGCNConv",
+    "ComplEx",
+    "CopyRule",
+    "Decoder",
+    "DistMult",
+    "DistillConfig",
+    "Encoder",
+    "EntityAlignment",
+    "EntityInput",
+    "FeatureDistillation",
+    "Features",
+    "FinetuneConfig",
+    "FlowDistillation",
+    "GraphTensors",
+    "HeldOut",
+    "HiddenDistillation",
+    "KGModel",
+    "KnowledgeGraph",
+    "KnownTriples",
+    "KvsAll",
+    "LabelledTriples",
+    "LinkPrediction",
+    "LinkPredictionResult",
+    "LinkedKG",
+    "Lookup",
+    "Mixture",
+    "ModelConfig",
+    "NegativeSampling",
+    "Objective",
+    "ObjectiveConfig",
+    "OneVsAll",
+    "Pairs",
+    "PredictionDistillation",
+    "Predictor",
+    "RGCNConv",
+    "Recipe",
+    "Representations",
+    "RotatE",
+    "Shallow",
+    "Split",
+    "Teacher",
+    "TextMixture",
+    "TrainConfig",
+    "Trainer",
+    "TransE",
+    "TripleBatches",
+    "TripleClassification",
+    "Vocabulary",
+    "build_model",
+    "build_objective",
+    "compare",
+    "distill",
+    "evaluate",
+    "few_shot_split",
+    "finetune",
+    "grown",
+    "inductive_split",
+    "leakage_report",
+    "link",
+    "linked_subgraph",
+    "load_atlas",
+    "load_dataset",
+    "match_keys",
+    "match_labels",
+    "match_similar",
+    "pretrain",
+    "random_split",
+    "ranking_of",
+    "read_split",
+    "read_triples",
+    "write_triples",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home, _, original = _HOMES.get(name, "").partition(":")
+    if not home:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), original or name)
+    globals()[name] = value  # found at once the next time
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

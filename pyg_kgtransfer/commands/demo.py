@@ -24,6 +24,6 @@ def run(options: Namespace, show: Callable[[object], None]) -> dict[str, Any]:
     """Run it; the report has every figure under ``figures``."""
 
     def show_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        show(report.records_table(title, rows))
+        show(report.records_table(title, rows) if rows else title)
 
     return run_demo(Path(options.out), seed=options.seed, show=show_table)

@@ -26,14 +26,12 @@ from pyg_kgtransfer.demo.report import (
 from pyg_kgtransfer.demo.study import (
     AtlasSettings,
     atlas_task,
-    copy_rule_row,
-    learn_alone,
-    move,
+    gains_over_target_only,
     retrain,
+    study_rows,
     teach,
     trained_row,
 )
-from pyg_kgtransfer.evaluation.comparison import compare
 
 Show = Callable[[str, Sequence[Mapping[str, Any]]], None]
 
@@ -46,7 +44,8 @@ def run_demo(
     Args:
         out: The folder to write to; the logs of an earlier demo there are replaced.
         seed: Of weights and batches.
-        show: Called with a title and the rows of a table as parts of the result are there.
+        show: Called with a title and the rows of a table as parts of the result are there, and
+            with a title and no rows when a stage begins.
         settings: Sizes and lengths; default: what the README's table was made with.
 
     Returns:
@@ -62,19 +61,15 @@ def run_demo(
     task, control = atlas_task(), atlas_task(shuffle_seed=seed)
     show("Three knowledge graphs of the world", graph_rows(task))
     show("Their links (entities that are the same)", link_rows(task))
-    teacher = teach(task, settings)
-    rows = [
-        copy_rule_row(task),
-        trained_row("target_only", "target only", learn_alone(task, settings), task),
-        trained_row("teacher", "joint teacher", teacher, task),
-        trained_row("finetuned", "fine-tuned", move(teacher, task, settings), task),
-        trained_row("student", "distilled student", retrain(teacher, task, settings), task),
-    ]
+
+    def say(stage: str) -> None:
+        show(stage, [])
+
+    rows = study_rows(task, settings, say)
+    say("Control: teacher and student again, with shuffled links ...")
     misled = retrain(teach(control, settings), control, settings)
     rows.append(trained_row("shuffled", "student, shuffled links", misled, task))
-    gains = {
-        row.name: compare(rows[1].result, row.result, copyable=task.copyable) for row in rows[2:]
-    }
+    gains = gains_over_target_only(rows, task)
     show("What transfer gained for GeoNames (strict)", table_rows(rows, gains, task))
     show("Gain of the student by relation", relation_rows(gains["student"]))
     figures = study_figures(rows, gains, task)

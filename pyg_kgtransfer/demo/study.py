@@ -1,13 +1,14 @@
 """The atlas as a transfer task, and the models that the demo and the benchmark compare on it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from pyg_kgtransfer.evaluation.comparison import Comparison, compare
 from pyg_kgtransfer.evaluation.copy_rule import CopyRule
 from pyg_kgtransfer.evaluation.result import LinkPredictionResult
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
@@ -27,7 +28,6 @@ from pyg_kgtransfer.transfer.finetune import finetune
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.ranking import alone, evaluate, ranking_of
 from pyg_kgtransfer.transfer.recipe import Recipe
-
 
 TEACHING = DistillConfig(
     feature=0.5, hidden=0.2, flow=0.2, prediction=2.0, anneal_to=0.0, num_candidates=1000
@@ -223,3 +223,34 @@ def retrain(
     recipe = settings.recipe(settings.student_width, settings.student_epochs)
     config = TEACHING if config is None else config
     return distill(teacher, task.target, recipe=recipe, config=config, run_dir=run_dir)
+
+
+def study_rows(
+    task: AtlasTask, settings: AtlasSettings, say: Callable[[str], None] = lambda stage: None
+) -> list[Row]:
+    """Copy rule, target only, joint teacher, fine-tuned, student; ``say`` is told each stage."""
+    say("The teacher: pre-training on all graphs, linked ...")
+    teacher = teach(task, settings)
+    say("The student's twin: training on the target only ...")
+    twin = learn_alone(task, settings)
+    say("The teacher, fine-tuned on the target ...")
+    moved = move(teacher, task, settings)
+    say("The student: re-training on the linked subgraph, under the teacher ...")
+    student = retrain(teacher, task, settings)
+    return [
+        copy_rule_row(task),
+        trained_row("target_only", "target only", twin, task),
+        trained_row("teacher", "joint teacher", teacher, task),
+        trained_row("finetuned", "fine-tuned", moved, task),
+        trained_row("student", "distilled student", student, task),
+    ]
+
+
+def gains_over_target_only(rows: Sequence[Row], task: AtlasTask) -> dict[str, Comparison]:
+    """Each transferred model against the model that saw the target only, by row name."""
+    baseline = next(row for row in rows if row.name == "target_only")
+    return {
+        row.name: compare(baseline.result, row.result, copyable=task.copyable)
+        for row in rows
+        if row.name not in ("copy_rule", "target_only")
+    }

@@ -3,6 +3,7 @@
 import difflib
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -101,7 +102,10 @@ def link(
     graph = joint_graph(graphs, entity_maps, relation_maps, triples[keep])
     pairs = nothing if mode == "sharing" else entities.usable
     names = tuple(graph.name for graph in graphs)
-    return LinkedKG(graph, source[keep], names, entity_maps, relation_maps, pairs, mode)
+    fingerprints = tuple(graph.fingerprint() for graph in graphs)
+    return LinkedKG(
+        graph, source[keep], names, entity_maps, relation_maps, pairs, mode, fingerprints
+    )
 
 
 def linked_subgraph(
@@ -174,8 +178,12 @@ def linked_subgraph(
         relation_maps,
         torch.stack([entity[head], relation[kind], entity[tail]], dim=1),
     )
-    return LinkedKG(
-        graph, whole.source[keep], whole.names, entity_maps, relation_maps, Pairs.empty(), "sharing"
+    return replace(
+        whole,
+        graph=graph,
+        source=whole.source[keep],
+        entity_maps=entity_maps,
+        relation_maps=relation_maps,
     )
 
 

@@ -28,6 +28,7 @@ class LinkedKG:
         relation_maps: Per source [R_s] int64, the joint id of each of its relations; -1 likewise.
         pairs: Joint ids of aligned entities that stay apart (mapping, swapping); none in sharing.
         mode: ``"sharing"``, ``"mapping"`` or ``"swapping"``.
+        fingerprints: Of each source, as it was linked; for provenance.
     """
 
     graph: KnowledgeGraph
@@ -37,6 +38,7 @@ class LinkedKG:
     relation_maps: tuple[Tensor, ...]
     pairs: Pairs
     mode: Mode
+    fingerprints: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"LinkedKG({self.mode} of {', '.join(self.names)}: {self.graph!r})"

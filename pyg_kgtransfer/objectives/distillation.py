@@ -126,8 +126,9 @@ class FeatureDistillation(Objective):
 
     def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
         rows = _sample(self.teacher.linked, self.sample_size, batch.generator)
-        taught = self.projection(self.teacher.entity_vectors(rows))
-        return self.loss(taught, representations.entity[rows])
+        own = representations.entity[rows]
+        taught = self.projection(self.teacher.entity_vectors(rows).to(own.dtype))
+        return self.loss(taught, own)
 
 
 class HiddenDistillation(Objective):
@@ -172,8 +173,8 @@ class HiddenDistillation(Objective):
         for own, layer, project in zip(
             representations.hidden, self.layers, self.projections, strict=True
         ):
-            taught = project(self.teacher.representations.hidden[layer][teacher_rows])
-            terms.append(self.loss(taught, own[rows]))
+            hidden = self.teacher.representations.hidden[layer][teacher_rows]
+            terms.append(self.loss(project(hidden.to(own.dtype)), own[rows]))
         return torch.stack(terms).mean()
 
 

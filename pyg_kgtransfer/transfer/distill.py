@@ -79,6 +79,10 @@ class DistillConfig:
                 raise ValueError(
                     f"the weight of {name} must be at least 0 (got {getattr(self, name)})"
                 )
+        for name in ("sample_size", "num_candidates"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1 (got {number})")
         if not 0 <= self.anneal_to <= 1:
             raise ValueError(f"anneal_to must be in [0, 1] (got {self.anneal_to})")
         if not self.temperature > 0:

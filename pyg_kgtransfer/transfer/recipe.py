@@ -128,6 +128,7 @@ def checkpoint_of(
         "stop_reason": history.stop_reason,
     }
     origin = provenance([linked.graph], seed=recipe.training.seed, parent=parent)
+    origin["graphs"] |= dict(zip(linked.fingerprints, linked.names, strict=False))
     origin |= {"recipe": _plain(asdict(recipe)), **(notes or {})}
     sources = SourceMaps.of(linked)
     return Checkpoint(model.cpu(), linked.graph, recipe.model, metrics, origin, sources)

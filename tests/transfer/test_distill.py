@@ -64,17 +64,17 @@ def test_one_teacher_serves_two_targets_without_being_trained_again(
     other = random_split(pair.rich, 0.05, 0.2, seed=1)
     alignment = Alignment.from_names(pair.sparse.train, other.train, pair.entity_pairs)
     joint = link([pair.sparse.train, other.train], [alignment])
-    teacher = pretrain(joint, recipe=make_recipe("compgcn", epochs=40))
+    teacher = pretrain(joint, recipe=make_recipe())
     before, identity = state_of(teacher.model), teacher.id
     encoded: list[int] = []
     teacher.model.encoder.register_forward_hook(lambda *_: encoded.append(1))
-    recipe = make_recipe("compgcn", width=16, epochs=10)
+    recipe = make_recipe(width=16, epochs=40)
     for target, times in ((pair.sparse, 1), (other, 2)):
         student = distill(teacher, target, recipe=recipe)
         assert len(encoded) == times  # once per student, however many steps
         assert student.model.encoder.width == 16
         assert student.provenance["parent"] == identity
-        assert mrr(student, target) > 0.2
+        assert mrr(student, target) > 0.5
     assert teacher.id == identity
     assert not teacher.model.training
     after = teacher.model.state_dict()
@@ -97,9 +97,7 @@ def test_a_teacher_that_never_saw_the_target_serves_it_through_links(
         distill(teacher, pair.sparse, recipe=make_recipe())
 
 
-def test_strict_links_give_a_student_without_the_held_out_pairs(
-    pair, teacher, make_recipe
-) -> None:
+def test_strict_links_give_a_student_without_the_held_out_pairs(pair, teacher, make_recipe) -> None:
     linked = linked_subgraph(
         pair.sparse.train, teacher.graph, own_alignment(teacher, pair.sparse.train)
     )

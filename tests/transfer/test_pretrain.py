@@ -40,10 +40,11 @@ def test_where_entities_stay_apart_a_loss_pulls_them_together(
 
     apart = pretrain(linked, recipe=make_recipe(), alignment_weight=0.0)
     together = pretrain(linked, recipe=make_recipe(), alignment_weight=5.0)
-    assert likeness(together) > likeness(apart) + 0.2
-    mrr = [evaluate(checkpoint, pair.sparse).metrics()["mrr"] for checkpoint in (apart, together)]
-    assert mrr[1] > mrr[0]
-    assert mrr[1] > 2 * CHANCE
+    assert likeness(together) > likeness(apart) + 0.05
+    joint, apart_mrr = (evaluate(c, pair.sparse).metrics()["mrr"] for c in (together, apart))
+    assert joint > 3 * CHANCE
+    # exchanged triples tell by themselves what is the same; in mapping nothing else does
+    assert mode == "swapping" or joint > apart_mrr + 0.02
 
 
 def test_validation_facts_select_the_weights(pair, linked, make_recipe) -> None:

@@ -1,0 +1,109 @@
+"""What every recipe shares: seeded models, the fit, and an artefact that says how it was made."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pyg_kgtransfer.objectives.build import ObjectiveConfig
+from pyg_kgtransfer.objectives.link_prediction import KvsAll, NegativeSampling, OneVsAll
+from pyg_kgtransfer.objectives.objective import Mixture
+from pyg_kgtransfer.training.batches import BatchOptions
+from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.transfer.distill import distill
+from pyg_kgtransfer.transfer.pretrain import pretrain
+from pyg_kgtransfer.transfer.recipe import (
+    Recipe,
+    checkpoint_of,
+    fit,
+    fresh_model,
+    task_objective,
+    training_device,
+)
+
+
+def test_fresh_models_follow_the_seed_alone(linked, make_recipe) -> None:
+    tables = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(len(tables))
+        tables.append(fresh_model(make_recipe(seed=seed), linked).encoder.inputs.weight)
+    assert torch.equal(tables[0], tables[1])
+    assert not torch.equal(tables[0], tables[2])
+    assert tables[0].shape == (linked.graph.num_entities, 32)
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind"),
+    [("one_vs_all", OneVsAll), ("k_vs_all", KvsAll), ("softplus", NegativeSampling)],
+)
+def test_the_objective_is_that_of_the_recipe(linked, make_recipe, loss, kind) -> None:
+    config = ObjectiveConfig(loss=loss, filtered=True)
+    objective = task_objective(replace(make_recipe(), objective=config), linked)
+    assert isinstance(objective, kind)
+    config = replace(config, n3=0.1)
+    mixed = task_objective(replace(make_recipe(), objective=config), linked)
+    assert isinstance(mixed, Mixture)
+
+
+@pytest.mark.parametrize("loss", ["k_vs_all", "softplus", "margin", "self_adversarial"])
+def test_every_loss_fits(linked, make_recipe, loss) -> None:
+    recipe = make_recipe(epochs=5, learning_rate=0.05)
+    config = ObjectiveConfig(loss=loss, num_negatives=8, filtered=True)
+    recipe = replace(recipe, objective=config)
+    model = fresh_model(recipe, linked)
+    history = fit(model, task_objective(recipe, linked), linked, recipe=recipe)
+    assert history.rows[-1]["loss"] < history.rows[0]["loss"]
+
+
+def test_objectives_lie_where_training_is(make_recipe) -> None:
+    assert training_device(make_recipe().training) == torch.device("cpu")
+
+
+def test_the_checkpoint_says_how_it_was_made(pair, linked, make_recipe, tmp_path) -> None:
+    recipe = make_recipe(epochs=4, validate_every=2)
+    recipe = replace(recipe, batches=BatchOptions(temperature=math.inf), validation_size=5)
+    checkpoint = pretrain(linked, [pair.sparse], recipe=recipe, run_dir=tmp_path / "run")
+    back = Checkpoint.load(checkpoint.save(tmp_path / "teacher"))
+    assert back.provenance == checkpoint.provenance
+    assert back.provenance["recipe"]["training"]["epochs"] == 4
+    assert back.provenance["recipe"]["batches"]["temperature"] == "inf"
+    assert back.provenance["recipe"]["validation_size"] == 5
+    assert back.metrics["steps"] == 4
+    assert [point["epoch"] for point in back.metrics["curve"]] == [2, 4]
+    assert back.metrics["best_epoch"] in (2, 4)
+    assert back.metrics["valid"]["mrr"] == max(p["mrr"] for p in back.metrics["curve"])
+    assert back.metrics["seconds"] >= back.metrics["curve"][-1]["seconds"] > 0
+    assert back.sources.names == ("planted", "rich")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").open()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+
+
+def test_a_finished_run_is_not_run_again(linked, make_recipe, tmp_path) -> None:
+    first = pretrain(linked, recipe=make_recipe(epochs=3), run_dir=tmp_path)
+    again = pretrain(linked, recipe=make_recipe(epochs=3), run_dir=tmp_path)
+    assert again.id == first.id
+
+
+def test_it_names_its_parent(linked, teacher, make_recipe) -> None:
+    recipe = make_recipe(epochs=1)
+    model = fresh_model(recipe, linked)
+    history = fit(model, task_objective(recipe, linked), linked, recipe=recipe)
+    child = checkpoint_of(model, linked, history, recipe, parent=teacher, notes={"why": "a test"})
+    assert child.provenance["parent"] == teacher.id
+    assert child.provenance["why"] == "a test"
+    assert child.saw(teacher.graph)
+    assert child.config == recipe.model
+
+
+def test_it_knows_every_graph_it_was_trained_on(pair, linked, teacher, make_recipe) -> None:
+    assert all(teacher.saw(graph) for graph in (linked.graph, pair.sparse.train, pair.rich))
+    assert not teacher.saw(pair.unrelated)
+    student = distill(teacher, pair.sparse, recipe=make_recipe(epochs=1))
+    assert all(student.saw(graph) for graph in (pair.sparse.train, pair.rich, student.graph))
+
+
+def test_defaults_are_a_recipe() -> None:
+    assert Recipe() == Recipe()
+    assert Recipe().validation_size is None
