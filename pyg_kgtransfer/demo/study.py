@@ -30,7 +30,7 @@ from pyg_kgtransfer.transfer.ranking import alone, evaluate, ranking_of
 from pyg_kgtransfer.transfer.recipe import Recipe
 
 TEACHING = DistillConfig(
-    feature=0.5, hidden=0.2, flow=0.2, prediction=2.0, anneal_to=0.0, num_candidates=1000
+    feature=0.5, hidden=0.2, flow=0.2, prediction=2.0, anneal_to=0.0, num_candidates=500
 )
 
 
@@ -110,10 +110,10 @@ class AtlasSettings:
 
     encoder: str = "compgcn"
     decoder: str = "complex"
-    teacher_width: int = 200
-    student_width: int = 128
-    teacher_epochs: int = 20
-    student_epochs: int = 20
+    teacher_width: int = 160
+    student_width: int = 100
+    teacher_epochs: int = 18
+    student_epochs: int = 18
     alone_epochs: int = 60
     seed: int = 0
     progress: bool = True
@@ -131,7 +131,7 @@ class AtlasSettings:
         )
         return Recipe(
             model,
-            ObjectiveConfig(n3=0.1, num_candidates=1000),
+            ObjectiveConfig(n3=0.1, num_candidates=500),
             BatchOptions(batch_size=1024, seed=self.seed),
             TrainConfig(
                 epochs=epochs,

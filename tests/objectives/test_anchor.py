@@ -62,7 +62,7 @@ def test_a_heavy_anchor_keeps_the_model_near_its_start(graph, make_model, batch)
             optimizer.zero_grad()
             objective(model, encoded(model, graph), batch).backward()
             optimizer.step()
-        return sum(float((p - start[n]).norm()) for n, p in model.named_parameters())
+        return sum((p - start[n]).norm().item() for n, p in model.named_parameters())
 
     assert distance(1000.0) < 0.5 * distance(0.0)
 

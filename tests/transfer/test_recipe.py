@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pyg_kgtransfer.models.build import build_model
 from pyg_kgtransfer.objectives.build import ObjectiveConfig
 from pyg_kgtransfer.objectives.link_prediction import KvsAll, NegativeSampling, OneVsAll
 from pyg_kgtransfer.objectives.objective import Mixture
@@ -14,6 +15,7 @@ from pyg_kgtransfer.training.batches import BatchOptions
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.transfer.distill import distill
 from pyg_kgtransfer.transfer.pretrain import pretrain
+from pyg_kgtransfer.transfer.ranking import alone, evaluate
 from pyg_kgtransfer.transfer.recipe import (
     Recipe,
     checkpoint_of,
@@ -102,6 +104,25 @@ def test_it_knows_every_graph_it_was_trained_on(pair, linked, teacher, make_reci
     assert not teacher.saw(pair.unrelated)
     student = distill(teacher, pair.sparse, recipe=make_recipe(epochs=1))
     assert all(student.saw(graph) for graph in (pair.sparse.train, pair.rich, student.graph))
+
+
+@pytest.mark.parametrize("encoder", ["shallow", "rgcn", "compgcn"])
+@pytest.mark.parametrize("inputs", ["features", "mixture"])
+def test_given_vectors_are_trained_on_saved_and_ranked_alike(
+    pair, make_recipe, tmp_path, encoder, inputs
+) -> None:
+    recipe = make_recipe(encoder, width=8, epochs=2)
+    recipe = replace(recipe, model=replace(recipe.model, inputs=inputs))
+    linked = alone(pair.sparse.train)
+    vectors = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    model = build_model(recipe.model, num_entities=40, num_relations=6, features=vectors)
+    history = fit(model, task_objective(recipe, linked), linked, recipe=recipe)
+    checkpoint = checkpoint_of(model, linked, history, recipe)
+    back = Checkpoint.load(checkpoint.save(tmp_path / "c"))
+    name = {"features": "features", "mixture": "text"}[inputs]
+    assert torch.equal(back.model.state_dict()[f"encoder.inputs.{name}"], vectors)
+    ranks = [evaluate(c, pair.sparse).ranks for c in (checkpoint, back)]
+    assert torch.equal(*ranks)
 
 
 def test_defaults_are_a_recipe() -> None:
