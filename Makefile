@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 QUICK ?= --quick
+export OMP_WAIT_POLICY ?= PASSIVE  # spinning threads crawl as soon as anything else runs
 
 .PHONY: demo test lint ext bench clean
 
@@ -20,6 +21,7 @@ lint: $(VENV)/.ready
 
 # The optional compiled extensions, from source: needs a C++ compiler and about ten minutes, once.
 ext: $(VENV)/.ready
+	@echo "Compiling torch-scatter and torch-sparse, once (about ten minutes) ..."
 	$(PIP) install -c constraints.txt wheel
 	$(PIP) install --no-build-isolation -c constraints.txt torch-scatter torch-sparse
 
@@ -33,6 +35,7 @@ clean:
 	rm -rf $(VENV) runs
 
 $(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): PyTorch, PyTorch Geometric and the rest, once (a few minutes) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt setuptools
 	$(PIP) install -c constraints.txt -e ".[plot,pandas,tensorboard,atlas,dev]"

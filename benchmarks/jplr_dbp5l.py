@@ -37,8 +37,11 @@ ABLATIONS: Mapping[str, Mapping[str, float]] = {
     "without_prediction": {"prediction": 0.0},
     "without_any": {"feature": 0.0, "hidden": 0.0, "flow": 0.0, "prediction": 0.0},
 }
-DISTILLATION = DistillConfig(num_candidates=1000)
+DISTILLATION = DistillConfig(
+    feature=0.5, hidden=0.2, flow=0.2, prediction=2.0, anneal_to=0.0, num_candidates=1000
+)
 FAN_OUT = 50
+TEACHER_WIDTH, STUDENT_WIDTH = 128, 96
 
 
 def recipe(width: int, epochs: int, *, batch_size: int, seed: int) -> Recipe:
@@ -83,7 +86,7 @@ class Study:
         """One teacher for all five."""
         path = self.folder / "teacher"
         if not path.exists():
-            made = recipe(200, self.epochs[0], batch_size=4096, seed=self.seed)
+            made = recipe(TEACHER_WIDTH, self.epochs[0], batch_size=2048, seed=self.seed)
             made = replace(made, validation_size=300)
             splits = list(self.data.splits.values())
             pretrain(self.data.joint, splits, recipe=made, run_dir=self._run("teacher")).save(path)
@@ -93,7 +96,7 @@ class Study:
         """The student's twin without sources."""
         path = self.folder / f"{target}.target_only"
         if not path.exists():
-            made = recipe(128, self.epochs[2], batch_size=1024, seed=self.seed)
+            made = recipe(STUDENT_WIDTH, self.epochs[2], batch_size=1024, seed=self.seed)
             split = self.data.splits[target]
             run = self._run(f"{target}.target_only")
             pretrain(alone(split.train), [split], recipe=made, run_dir=run).save(path)
@@ -109,7 +112,7 @@ class Study:
                 teacher,
                 self.data.splits[target],
                 linked,
-                recipe=recipe(128, self.epochs[1], batch_size=2048, seed=self.seed),
+                recipe=recipe(STUDENT_WIDTH, self.epochs[1], batch_size=2048, seed=self.seed),
                 config=replace(DISTILLATION, **changes),
                 run_dir=self._run(f"{target}.{name}"),
             ).save(path)
@@ -208,8 +211,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = options.parse_args(argv)
     data = Dbp5l.load()
     targets = ["el"] if given.quick else given.targets
-    epochs = (1, 1, 2) if given.quick else (30, 20, 40)
-    settings = {"epochs": epochs, "fan_out": FAN_OUT, "distillation": asdict(DISTILLATION)}
+    epochs = (1, 1, 2) if given.quick else (16, 14, 30)
+    settings = {
+        "epochs": epochs,
+        "widths": (TEACHER_WIDTH, STUDENT_WIDTH),
+        "fan_out": FAN_OUT,
+        "distillation": asdict(DISTILLATION),
+    }
     benchmark = Benchmark.begin("jplr_dbp5l", given, data=data.fingerprints())
     for seed in benchmark.seeds:
         study = Study(data, benchmark.folder / "models", seed=seed, epochs=epochs)

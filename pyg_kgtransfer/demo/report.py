@@ -103,7 +103,7 @@ def plot_curves(rows: Sequence[Row], path: Path) -> None:
             seconds, mrr = [p["seconds"] for p in curve], [p["mrr"] for p in curve]
             style = "--" if row.name == "shuffled" else "-"
             axes.plot(seconds, mrr, style, marker="o", markersize=3, label=row.title)
-    axes.set_xlabel("seconds of training (2 cores)")
+    axes.set_xlabel("seconds of training")
     axes.set_ylabel("validation MRR on GeoNames, filtered")
     axes.set_title("Atlas, strict: what each model knows, and when")
     axes.grid(alpha=0.3)
