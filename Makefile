@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 QUICK ?= --quick
-export OMP_WAIT_POLICY ?= PASSIVE  # spinning threads crawl as soon as anything else runs
+# Threads that spin while they wait crawl as soon as anything else runs.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test lint ext bench clean
 
