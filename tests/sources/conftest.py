@@ -1,3 +1,4 @@
+import contextlib
 import functools
 import http.server
 import resource
@@ -8,11 +9,21 @@ import pytest
 
 @pytest.fixture
 def small_disk():
-    """Writing more than 1,000 bytes into a file fails, as on a disk that fills."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    """Within its block, writing more than 1,000 bytes into a file fails, as on a disk that fills.
+
+    A block, for the limit holds for all files of the process: pytest's own output must not meet it.
+    """
+
+    @contextlib.contextmanager
+    def limit():
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
 
 
 @pytest.fixture

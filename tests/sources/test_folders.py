@@ -166,10 +166,9 @@ def test_a_name_that_a_line_cannot_hold_is_refused_before_writing(tmp_path, writ
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("small_disk")
 @pytest.mark.parametrize("write", [write_openke, write_dglke])
-def test_a_disk_that_fills_leaves_no_half_written_file(tmp_path, write) -> None:
+def test_a_disk_that_fills_leaves_no_half_written_file(tmp_path, small_disk, write) -> None:
     entities = [f"a rather long name number {i}" for i in range(200)]
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(OSError, match="the disk is full"), small_disk():
         write(KnowledgeGraph.from_names([], entities=entities), tmp_path)
     assert list(tmp_path.iterdir()) == []

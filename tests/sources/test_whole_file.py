@@ -40,12 +40,12 @@ def test_an_error_leaves_the_earlier_file_and_nothing_else(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.usefixtures("small_disk")
-def test_a_full_disk_is_said_in_words_and_leaves_nothing(tmp_path) -> None:
+def test_a_full_disk_is_said_in_words_and_leaves_nothing(tmp_path, small_disk) -> None:
     with (
         pytest.raises(
             OSError, match=r"could not be written: the disk is full.*facts\.tsv"
         ) as caught,
+        small_disk(),
         whole_file(tmp_path / "facts.tsv") as part,
     ):
         part.write_text("x" * 5_000, encoding="utf-8")
