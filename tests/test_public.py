@@ -79,6 +79,13 @@ def test_every_name_is_there_and_says_what_it_is(name: str) -> None:
         assert not text.startswith(f"{value.__name__}("), f"{name}: the docstring of dataclass"
 
 
+@pytest.mark.parametrize("name", kgt.__all__)
+def test_every_class_and_function_shows_an_example(name: str) -> None:
+    value = getattr(kgt, name)
+    assert inspect.isclass(value) or inspect.isfunction(value)
+    assert ">>> " in (value.__doc__ or ""), f"{name}: no example in its docstring"
+
+
 def test_lists_agree_with_what_type_checkers_see() -> None:
     tree = ast.parse(Path(str(kgt.__file__)).read_text(encoding="utf-8"))
     seen = {

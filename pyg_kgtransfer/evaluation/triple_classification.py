@@ -23,6 +23,14 @@ class LabelledTriples(NamedTuple):
     Attributes:
         triples: [T, 3] int64.
         is_true: [T] bool.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [("Athens", "capital_of", "Greece"), ("Rome", "capital_of", "Italy")]
+        >>> graph = kgt.KnowledgeGraph.from_names(facts)
+        >>> wrong = torch.tensor([graph.entities.id("Rome"), 0, graph.entities.id("Greece")])
+        >>> kgt.LabelledTriples.of(graph.triples, wrong.unsqueeze(0)).is_true.tolist()
+        [True, True, False]
     """
 
     triples: Tensor

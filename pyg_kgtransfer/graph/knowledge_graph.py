@@ -25,6 +25,13 @@ class GraphTensors(NamedTuple):
         edge_index: [2, M] int64 rows of ``entity``, source above target, inverses included.
         edge_type: [M] int64; ``r + num_relations`` is the inverse of relation ``r``.
         num_relations: Real relations only, R.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")])
+        >>> tensors = graph.tensors()  # the fact and its inverse
+        >>> tensors.edge_index.tolist(), tensors.edge_type.tolist(), tensors.num_relations
+        ([[0, 1], [1, 0]], [0, 1], 1)
     """
 
     entity: Tensor

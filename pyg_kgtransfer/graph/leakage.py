@@ -145,6 +145,16 @@ def leakage_report(
 
     Raises:
         ValueError: If strict and facts are answered, or the role or threshold is unknown.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [("Greece", "borders", "Bulgaria"), ("Bulgaria", "borders", "Greece")]
+        >>> graph = kgt.KnowledgeGraph.from_names(facts)
+        >>> train = graph.with_triples(graph.triples[:1])
+        >>> test = kgt.HeldOut(graph.triples[1:], "test")  # the mirror of what training has
+        >>> split = kgt.Split(train, kgt.HeldOut(graph.triples[:0], "valid"), test)
+        >>> kgt.leakage_report(split).counts()["symmetric"]
+        1
     """
     parts: dict[str, HeldOut] = {"test": split.test, "valid": split.valid}
     if role not in parts:

@@ -21,6 +21,14 @@ class HeldOut:
     Attributes:
         triples: [T, 3] int64, ids of the split's training graph.
         role: ``"valid"`` or ``"test"``.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [("Athens", "capital_of", "Greece"), ("Athens", "located_in", "Greece")]
+        >>> graph = kgt.KnowledgeGraph.from_names(facts)
+        >>> test = kgt.HeldOut(graph.triples[1:], "test")
+        >>> len(test), test.triples.tolist()
+        (1, [[0, 1, 1]])
     """
 
     triples: Tensor
@@ -40,6 +48,15 @@ class Split:
         test: Facts for the report.
         symmetric: Relation ids whose facts hold both ways though stored one way (``borders``);
             the ranking filter knows them in both directions.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [("Athens", "capital_of", "Greece"), ("Athens", "located_in", "Greece")]
+        >>> graph = kgt.KnowledgeGraph.from_names(facts, name="world")
+        >>> train = graph.with_triples(graph.triples[:1])
+        >>> test = kgt.HeldOut(graph.triples[1:], "test")
+        >>> kgt.Split(train, kgt.HeldOut(graph.triples[:0], "valid"), test)
+        Split(KnowledgeGraph('world': 2 entities, 2 relations, 1 triples), 0 valid, 1 test)
     """
 
     train: KnowledgeGraph
@@ -184,6 +201,15 @@ def inductive_split(
 
     Raises:
         ValueError: If shares are out of range, or a side is left without facts.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([(f"{i}", "next", f"{i + 1}") for i in range(99)])
+        >>> split = kgt.inductive_split(graph, unseen_share=0.3)
+        >>> split.seen.train.num_entities, split.unseen.train.num_entities
+        (70, 30)
+        >>> set(split.seen.train.entities) & set(split.unseen.train.entities)
+        set()
     """
     _check_shares(graph, valid_share, test_share)
     if not 0 < unseen_share < 1:
@@ -227,6 +253,15 @@ def few_shot_split(
 
     Raises:
         ValueError: If a relation is unknown, or too rare to leave a query.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [("Athens", "in", "Greece"), ("Rome", "in", "Italy"), ("Bonn", "in", "Germany")]
+        >>> facts += [(city, "capital_of", country) for city, _, country in facts]
+        >>> graph = kgt.KnowledgeGraph.from_names(facts)
+        >>> split = kgt.few_shot_split(graph, ["capital_of"], support=1)
+        >>> split.background.num_triples, len(split.support), len(split.query)
+        (3, 1, 2)
     """
     chosen = graph.relations.ids(list(dict.fromkeys(relations)))
     if not len(chosen) or support < 0:

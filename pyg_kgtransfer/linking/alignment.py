@@ -26,6 +26,12 @@ class Pairs:
     Raises:
         ValueError: If shapes or dtypes disagree, an id is negative, a confidence is not in [0, 1],
             or a pair occurs twice.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> index = torch.tensor([[0, 3], [0, 4], [2, 5]])  # 0 is 3 or, rather, 4; 2 is 5
+        >>> kgt.Pairs.of(index, torch.tensor([0.8, 0.9, 1.0])).best_right(num_left=3).tolist()
+        [4, -1, 5]
     """
 
     index: Tensor

@@ -29,6 +29,17 @@ class LinkedKG:
         pairs: Joint ids of aligned entities that stay apart (mapping, swapping); none in sharing.
         mode: ``"sharing"``, ``"mapping"`` or ``"swapping"``.
         fingerprints: Of each source, as it was linked; for provenance.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> left = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")], name="left")
+        >>> right = kgt.KnowledgeGraph.from_names([("GR", "borders", "BG")], name="right")
+        >>> same = kgt.Alignment.from_names(left, right, [("Greece", "GR")])
+        >>> linked = kgt.link([left, right], [same])
+        >>> list(linked.graph.entities), linked.source.tolist()
+        (['Athens', 'Greece', 'BG'], [0, 1])
+        >>> linked.to_joint("right", right.triples).tolist()
+        [[1, 1, 2]]
     """
 
     graph: KnowledgeGraph

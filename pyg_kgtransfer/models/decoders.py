@@ -18,6 +18,21 @@ class Decoder(nn.Module, ABC):
 
     Entity vectors have width D; relation vectors have width ``relation_width(D)``, R of them, or 2R
     where the model is reciprocal.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> class SquaredTransE(kgt.Decoder):
+        ...     def tail_query(self, head, relation):
+        ...         return head + relation
+        ...     def head_query(self, relation, tail):
+        ...         return tail - relation
+        ...     def compare(self, query, candidates):
+        ...         return -(query.unsqueeze(1) - candidates).square().sum(-1)
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(3, 1), 1), SquaredTransE())
+        >>> entities = torch.tensor([[0.0], [2.0], [3.0]])
+        >>> vectors = kgt.Representations(entities, torch.tensor([[1.0]]))
+        >>> model.score_tails(vectors, torch.tensor([0]), torch.tensor([0])).tolist()
+        [[-1.0, -1.0, -4.0]]
     """
 
     @abstractmethod
@@ -66,6 +81,13 @@ class TransE(Decoder):
 
     Source: Bordes et al. 2013, "Translating Embeddings for Modeling Multi-relational Data", eq. 1.
     Entity vectors are not normalised (the paper does so each step; later work found no need).
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> athens, capital_of, greece = torch.tensor([[[1.0, 2.0]], [[1.0, 1.0]], [[2.0, 3.5]]])
+        >>> decoder = kgt.TransE(p=1)
+        >>> decoder.compare(decoder.tail_query(athens, capital_of), greece).item()  # 0 is best
+        -0.5
     """
 
     def __init__(self, *, p: int = 1) -> None:
@@ -98,6 +120,15 @@ class DistMult(Decoder):
     """<h, r, t>, the sum of products. It scores (h, r, t) and (t, r, h) alike.
 
     Source: Yang et al. 2015, arXiv 1412.6575, eq. 2 with a diagonal relation matrix.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> athens, twinned, rome = torch.tensor([[[1.0, 2.0]], [[1.0, 1.0]], [[3.0, 4.0]]])
+        >>> decoder = kgt.DistMult()
+        >>> decoder.compare(decoder.tail_query(athens, twinned), rome).item()
+        11.0
+        >>> decoder.compare(decoder.tail_query(rome, twinned), athens).item()
+        11.0
     """
 
     def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
@@ -128,6 +159,15 @@ class ComplEx(_Complex):
     """Re(<h, r, conj(t)>).
 
     Source: Trouillon et al. 2016, arXiv 1606.06357, eq. 11. Width D holds D / 2 complex numbers.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> athens, capital_of, greece = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.0]]])
+        >>> decoder = kgt.ComplEx()  # 1, i and i: a real and an imaginary half each
+        >>> decoder.compare(decoder.tail_query(athens, capital_of), greece).item()
+        1.0
+        >>> decoder.compare(decoder.tail_query(greece, capital_of), athens).item()
+        -1.0
     """
 
     def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
@@ -145,6 +185,14 @@ class RotatE(_Complex):
 
     Source: Sun et al. 2019, arXiv 1902.10197, eq. 4; the distance sums the complex moduli, as the
     authors' code does.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> athens, greece = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])  # 1 and i
+        >>> quarter_turn = torch.tensor([[torch.pi / 2]])  # it carries Athens to Greece: 0 is best
+        >>> decoder = kgt.RotatE()
+        >>> abs(round(decoder.compare(decoder.tail_query(athens, quarter_turn), greece).item(), 3))
+        0.0
     """
 
     def relation_width(self, entity_width: int) -> int:

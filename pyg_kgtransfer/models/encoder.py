@@ -19,6 +19,15 @@ class Representations(NamedTuple):
         relation: [2R, D'] (r + R is the inverse of r), or [R, D'] from a shallow encoder whose
             model is not reciprocal.
         hidden: One [N, D_l] per message-passing layer, first to last; empty without layers.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")])
+        >>> config = kgt.ModelConfig(encoder="rgcn", width=8, layers=2)
+        >>> model = kgt.build_model(config, num_entities=2, num_relations=1)
+        >>> vectors = model.encode(graph.tensors())
+        >>> vectors.entity.shape, vectors.relation.shape, len(vectors.hidden)
+        (torch.Size([2, 8]), torch.Size([2, 8]), 2)
     """
 
     entity: Tensor
@@ -36,6 +45,19 @@ class Encoder(nn.Module, ABC):
     Any module inside may name, in ``entity_rows`` and ``relation_rows``, its parameters and buffers
     that hold one row per entity, and one per relation (R, or 2R with the inverses last): growing
     vocabularies move those rows and copy everything else.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> class Degree(kgt.Encoder):
+        ...     width, num_layers = 1, 0
+        ...     def forward(self, graph):
+        ...         degree = torch.bincount(graph.edge_index[1], minlength=len(graph.entity))
+        ...         relation = torch.ones(2 * graph.num_relations, 1)
+        ...         return kgt.Representations(degree[:, None].float(), relation)
+        >>> facts = [("Athens", "capital_of", "Greece"), ("Greece", "borders", "Bulgaria")]
+        >>> graph = kgt.KnowledgeGraph.from_names(facts)
+        >>> kgt.KGModel(Degree(), kgt.DistMult()).encode(graph.tensors()).entity.tolist()
+        [[1.0], [2.0], [1.0]]
     """
 
     width: int

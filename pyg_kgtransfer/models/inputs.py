@@ -18,6 +18,22 @@ class EntityInput(nn.Module, ABC):
         width: D, the width of the vectors.
         entity_rows: Names of the parameters and buffers that hold one row per entity; a growing
             vocabulary moves their rows.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> class Place(kgt.EntityInput):
+        ...     entity_rows = ("degrees",)
+        ...     def __init__(self, degrees):
+        ...         super().__init__()
+        ...         self.width = degrees.shape[1]
+        ...         self.register_buffer("degrees", degrees)
+        ...     def forward(self, entity):
+        ...         return self.degrees[entity]
+        ...     def initialise(self, decoder):
+        ...         pass  # nothing to draw
+        >>> inputs = Place(torch.tensor([[38.0, 23.5], [42.0, 12.5]]))  # Athens, Rome
+        >>> inputs(torch.tensor([1])).tolist(), kgt.Shallow(inputs, 1).width
+        ([[42.0, 12.5]], 2)
     """
 
     width: int

@@ -20,6 +20,18 @@ class KGModel(nn.Module):
         ValueError: If the decoder cannot use the encoder's width.
 
     All entity arguments are rows of the encoded graph; relation ids are real ones, in [0, R).
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [("Athens", "capital_of", "Greece"), ("Rome", "capital_of", "Italy")]
+        >>> graph = kgt.KnowledgeGraph.from_names(facts)
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(4, 8), 1), kgt.DistMult())
+        >>> vectors = model.encode(graph.tensors())
+        >>> head, relation, _ = graph.triples.unbind(1)
+        >>> model.score(vectors, graph.triples).shape
+        torch.Size([2])
+        >>> model.score_tails(vectors, head, relation).shape  # each entity as tail
+        torch.Size([2, 4])
     """
 
     def __init__(self, encoder: Encoder, decoder: Decoder, *, reciprocal: bool = False) -> None:

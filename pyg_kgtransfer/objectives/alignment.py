@@ -23,6 +23,20 @@ class AlignmentObjective(Objective):
 
     Raises:
         ValueError: If there are no pairs or the shape is not [P, 2].
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> left = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")], name="left")
+        >>> right = kgt.KnowledgeGraph.from_names([("GR", "borders", "BG")], name="right")
+        >>> same = kgt.Alignment.from_names(left, right, [("Greece", "GR")])
+        >>> pairs = kgt.link([left, right], [same], mode="mapping").pairs.index
+        >>> pairs.tolist()
+        [[1, 2]]
+        >>> model = kgt.build_model(kgt.ModelConfig(width=4), num_entities=4, num_relations=2)
+        >>> vectors = kgt.Representations(torch.eye(4), torch.eye(4))  # at right angles: far apart
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> kgt.AlignmentObjective(pairs)(model, vectors, batch).item()
+        1.0
     """
 
     def __init__(

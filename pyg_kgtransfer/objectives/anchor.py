@@ -23,6 +23,16 @@ class Anchor(Objective):
 
     Source: L2-SP, Li, Grandvalet, Davoine 2018, arXiv 1802.01483, eq. 3 (a mean, so that the weight
     does not depend on the size of the model).
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(2, 1), 1), kgt.TransE())  # 3 numbers in all
+        >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")])
+        >>> anchor = kgt.Anchor(dict(model.named_parameters()))
+        >>> model.encoder.relation.data += 3.0  # one of them moves away
+        >>> batch = kgt.Batch(graph.triples, torch.Generator())
+        >>> round(anchor(model, model.encode(graph.tensors()), batch).item(), 3)
+        3.0
     """
 
     def __init__(

@@ -31,6 +31,12 @@ class ObjectiveConfig:
 
     Raises:
         ValueError: If the loss is unknown (the nearest is named) or a number is out of range.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> config = kgt.ObjectiveConfig(loss="self_adversarial", num_negatives=16, margin=6.0)
+        >>> config.num_negatives, config.temperature, config.n3
+        (16, 1.0, 0.0)
     """
 
     loss: str = "one_vs_all"
@@ -70,6 +76,13 @@ def build_objective(config: ObjectiveConfig, known: KnownTriples) -> Objective:
     Args:
         config: Options.
         known: The training facts: labels of k-vs-all, and the filter of negative sampling.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")])
+        >>> known = kgt.KnownTriples([graph.triples], num_entities=2, num_relations=1)
+        >>> kgt.build_objective(kgt.ObjectiveConfig(loss="k_vs_all", n3=0.01), known).weights
+        {'task': 1.0, 'n3': 0.01}
     """
     task: Objective
     if config.loss == "one_vs_all":

@@ -33,6 +33,18 @@ class Teacher:
 
     Raises:
         ValueError: If a map names rows that the teacher lacks, or links nothing.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")])
+        >>> model = kgt.build_model(kgt.ModelConfig(width=8), num_entities=2, num_relations=1)
+        >>> student_entities = kgt.Vocabulary(["Greece", "Sofia", "Athens"])
+        >>> entity_map = graph.entities.positions_of(student_entities)
+        >>> entity_map.tolist()
+        [1, -1, 0]
+        >>> teacher = kgt.Teacher(model, graph.tensors(), entity_map, torch.tensor([0]))
+        >>> teacher.linked.tolist(), teacher.width
+        ([0, 2], 8)
     """
 
     def __init__(
@@ -108,6 +120,18 @@ class FeatureDistillation(Objective):
         loss: From matching rows to a scalar: ``losses.cosine_loss``, ``functional.mse_loss``, or
             the stronger ``functools.partial(losses.contrastive_loss, temperature=0.1)``.
         sample_size: Entities per step, at least 1.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")]).tensors()
+        >>> model = kgt.build_model(kgt.ModelConfig(width=8), num_entities=2, num_relations=1)
+        >>> teacher = kgt.Teacher(model, graph, torch.tensor([0, 1]), torch.tensor([0]))
+        >>> kgt.FeatureDistillation(teacher, width=4).projection  # for a smaller student
+        Linear(in_features=8, out_features=4, bias=False)
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> objective = kgt.FeatureDistillation(teacher, width=8)
+        >>> objective(model, model.encode(graph), batch).item() < 1e-6  # its own student
+        True
     """
 
     def __init__(
@@ -145,6 +169,15 @@ class HiddenDistillation(Objective):
 
     Raises:
         ValueError: If teacher or student has no message-passing layer.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")]).tensors()
+        >>> config = kgt.ModelConfig(width=8, layers=2)
+        >>> model = kgt.build_model(config, num_entities=2, num_relations=1)
+        >>> teacher = kgt.Teacher(model, graph, torch.tensor([0, 1]), torch.tensor([0]))
+        >>> kgt.HiddenDistillation(teacher, [4]).layers  # one layer learns from the last of two
+        [1]
     """
 
     def __init__(
@@ -194,6 +227,17 @@ class FlowDistillation(Objective):
 
     Raises:
         ValueError: If teacher or student has no message-passing layer, or no edge is linked.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [("Athens", "capital_of", "Greece"), ("Bulgaria", "borders", "Greece")]
+        >>> graph = kgt.KnowledgeGraph.from_names(facts).tensors()
+        >>> model = kgt.build_model(kgt.ModelConfig(width=8), num_entities=3, num_relations=2)
+        >>> teacher = kgt.Teacher(model, graph, torch.arange(3), torch.arange(2))
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> objective = kgt.FlowDistillation(teacher, graph, num_layers=1)
+        >>> objective(model, model.encode(graph), batch).item() < 1e-6  # its own student
+        True
     """
 
     def __init__(
@@ -255,6 +299,16 @@ class PredictionDistillation(Objective):
         temperature: tau > 0, in units of the score.
         num_candidates: Take the softmax over this many sampled linked entities, drawn once a step,
             joined with the batch's own answers; ``None``: over all linked entities.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")]).tensors()
+        >>> model = kgt.build_model(kgt.ModelConfig(width=8), num_entities=2, num_relations=1)
+        >>> teacher = kgt.Teacher(model, graph, torch.arange(2), torch.arange(1))
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> objective = kgt.PredictionDistillation(teacher, temperature=2.0)
+        >>> objective(model, model.encode(graph), batch).item() < 1e-6  # its own student
+        True
     """
 
     def __init__(

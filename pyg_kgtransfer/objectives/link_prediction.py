@@ -29,6 +29,17 @@ class NegativeSampling(Objective):
 
     Raises:
         ValueError: If ``num_negatives`` is below 1.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> from pyg_kgtransfer.functional import losses
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(2, 1), 1), kgt.TransE())
+        >>> vectors = kgt.Representations(torch.tensor([[0.0], [5.0]]), torch.tensor([[5.0]]))
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator().manual_seed(0))
+        >>> known = kgt.KnownTriples([batch.triples], num_entities=2, num_relations=1)
+        >>> objective = kgt.NegativeSampling(losses.softplus_loss, num_negatives=16, known=known)
+        >>> round(objective(model, vectors, batch).item(), 1)  # log(2): the true fact scores 0
+        0.7
     """
 
     def __init__(
@@ -92,6 +103,17 @@ class OneVsAll(Objective):
             own answers; for graphs too large for all of them. ``None``: all entities.
 
     Source: Lacroix et al. 2018, arXiv 1806.07297, eq. 6-7; each triple is asked both ways.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(2, 1), 1), kgt.TransE())
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> for step in (0.0, 1.0, 5.0):  # with 5 the relation carries 0 to 1
+        ...     vectors = kgt.Representations(torch.tensor([[0.0], [5.0]]), torch.tensor([[step]]))
+        ...     print(round(kgt.OneVsAll()(model, vectors, batch).item(), 3))
+        5.007
+        3.049
+        0.007
     """
 
     def __init__(self, *, label_smoothing: float = 0.0, num_candidates: int | None = None) -> None:
@@ -133,6 +155,15 @@ class KvsAll(Objective):
         label_smoothing: In [0, 1).
 
     Source: Dettmers et al. 2018, arXiv 1707.01476, section 4 ("1-N scoring").
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(2, 1), 1), kgt.TransE())
+        >>> vectors = kgt.Representations(torch.tensor([[0.0], [9.0]]), torch.tensor([[9.0]]))
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> known = kgt.KnownTriples([batch.triples], num_entities=2, num_relations=1)
+        >>> round(kgt.KvsAll(known)(model, vectors, batch).item(), 3)  # a score of 0: even odds
+        0.347
     """
 
     def __init__(self, known: KnownTriples, *, label_smoothing: float = 0.0) -> None:
@@ -159,6 +190,14 @@ class N3(Objective):
 
     Source: Lacroix et al. 2018, arXiv 1806.07297, eq. 8. A reciprocal model's inverse relation
     vectors are counted as well, each with half the weight.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(2, 1), 1), kgt.DistMult())
+        >>> vectors = kgt.Representations(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0]]))
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> kgt.N3()(model, vectors, batch).item()  # |h|^3 + |r|^3 + |t|^3
+        10.0
     """
 
     def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:

@@ -19,6 +19,13 @@ class Batch(NamedTuple):
         generator: Where negatives and samples are drawn from; on the device of ``triples``.
         source: [B] int64, the source graph of each triple; ``None`` with a single source.
         progress: Share of the training done, in [0, 1]; annealed weights read it.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")])
+        >>> batch = kgt.Batch(graph.triples, torch.Generator().manual_seed(0))
+        >>> batch.triples.tolist(), batch.source, batch.progress
+        ([[0, 0, 1]], None, 0.0)
     """
 
     triples: Tensor
@@ -28,7 +35,19 @@ class Batch(NamedTuple):
 
 
 class Objective(nn.Module, ABC):
-    """A scalar to minimise, a mean over the batch. May own parameters (projections)."""
+    """A scalar to minimise, a mean over the batch. May own parameters (projections).
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> class MeanScore(kgt.Objective):
+        ...     def forward(self, model, representations, batch):
+        ...         return -model.score(representations, batch.triples).mean()
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(2, 1), 1), kgt.TransE())
+        >>> vectors = kgt.Representations(torch.tensor([[0.0], [3.0]]), torch.tensor([[1.0]]))
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> MeanScore()(model, vectors, batch).item()
+        2.0
+    """
 
     @abstractmethod
     def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
@@ -55,6 +74,15 @@ class Mixture(Objective):
 
     Raises:
         ValueError: If a weight is negative or names no objective.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(2, 1), 1), kgt.TransE())
+        >>> vectors = kgt.Representations(torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0]]))
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> mixture = kgt.Mixture({"task": kgt.OneVsAll(), "n3": kgt.N3()}, {"n3": 0.1})
+        >>> {name: round(t.item(), 3) for name, t in mixture.terms(model, vectors, batch).items()}
+        {'task': 0.313, 'n3': 0.2}
     """
 
     def __init__(

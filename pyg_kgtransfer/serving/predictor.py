@@ -36,6 +36,19 @@ class Predictor:
         device: Where to compute.
 
     Entities may be asked for by name, or by label where only one entity has it.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [("Athens", "capital_of", "Greece"), ("Rome", "capital_of", "Italy")]
+        >>> graph = kgt.KnowledgeGraph.from_names(facts, name="world")
+        >>> training = kgt.TrainConfig(
+        ...     epochs=30, learning_rate=0.1, progress=False, accelerator="cpu"
+        ... )
+        >>> recipe = kgt.Recipe(kgt.ModelConfig(encoder="shallow", width=8), training=training)
+        >>> predictor = kgt.Predictor(kgt.pretrain(kgt.link([graph], []), recipe=recipe))
+        >>> answer = predictor.tails("Rome", "capital_of")[0]
+        >>> answer.name, answer.is_known
+        ('Italy', True)
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: torch.device | str = "cpu") -> None:

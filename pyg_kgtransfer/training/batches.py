@@ -46,6 +46,13 @@ class BatchOptions:
 
     Raises:
         ValueError: If ``batch_size`` or ``temperature`` is out of range.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> graph = kgt.KnowledgeGraph.from_names([(f"{i}", "next", f"{i + 1}") for i in range(5)])
+        >>> batches = kgt.TripleBatches(graph.triples, kgt.BatchOptions(batch_size=2))
+        >>> [len(batch.triples) for batch in batches.epoch(0)]
+        [2, 2, 1]
     """
 
     batch_size: int = 1024

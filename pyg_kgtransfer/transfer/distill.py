@@ -61,6 +61,12 @@ class DistillConfig:
 
     Raises:
         ValueError: If a number is out of range or the distance is unknown.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> config = kgt.DistillConfig(hidden=0.0, flow=0.0, anneal_to=0.1)  # no network level
+        >>> config.feature, config.hidden, config.prediction, config.row_loss
+        (1.0, 0.0, 1.0, 'cosine')
     """
 
     feature: float = 1.0
@@ -122,6 +128,19 @@ def distill(
             ``linked`` was made from another graph than the teacher's.
 
     Source: Sun et al. 2023, arXiv 2306.02679 (JPLR), reconstructed.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> training = kgt.TrainConfig(epochs=1, progress=False, accelerator="cpu")
+        >>> recipe = kgt.Recipe(kgt.ModelConfig(width=8), training=training)
+        >>> left = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")], name="left")
+        >>> right = kgt.KnowledgeGraph.from_names([("GR", "borders", "BG")], name="right")
+        >>> same = kgt.Alignment.from_names(left, right, [("Greece", "GR")])
+        >>> target = kgt.random_split(left)
+        >>> teacher = kgt.pretrain(kgt.link([target.train, right], [same]), recipe=recipe)
+        >>> student = kgt.distill(teacher, target, recipe=recipe)
+        >>> student.graph.named_triples()
+        [('Athens', 'capital_of', 'Greece'), ('Greece', 'borders', 'BG')]
     """
     recipe = Recipe() if recipe is None else recipe
     config = DistillConfig() if config is None else config

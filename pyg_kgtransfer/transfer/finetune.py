@@ -46,6 +46,11 @@ class FinetuneConfig:
 
     Raises:
         ValueError: If a part is unknown or a number is negative.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> kgt.FinetuneConfig(keep="all", rate_factors={"decoder": 0.0}, anchor=0.1)
+        FinetuneConfig(keep='all', new_rows='fresh', rate_factors={'decoder': 0.0}, anchor=0.1)
     """
 
     keep: Literal["target", "all"] = "target"
@@ -92,6 +97,18 @@ def grown(
 
     Raises:
         ValueError: If the checkpoint has no model config, or nothing matches.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> training = kgt.TrainConfig(epochs=1, progress=False, accelerator="cpu")
+        >>> recipe = kgt.Recipe(kgt.ModelConfig(encoder="shallow", width=8), training=training)
+        >>> old = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")], name="old")
+        >>> teacher = kgt.pretrain(kgt.link([old], []), recipe=recipe)
+        >>> new = kgt.KnowledgeGraph.from_names([("Sofia", "twinned", "Athens")], name="new")
+        >>> target = kgt.random_split(new)  # so small that nothing is held out
+        >>> model, linked, report = kgt.grown(teacher, target)
+        >>> report.entities.matched, report.entities.new, report.entities.dropped
+        (('Athens',), ('Sofia',), ('Greece',))
     """
     config = FinetuneConfig() if config is None else config
     if checkpoint.config is None:
@@ -150,6 +167,17 @@ def finetune(
 
     Returns:
         The fine-tuned model; ``provenance["growth"]`` counts matched, new and dropped names.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> training = kgt.TrainConfig(epochs=1, progress=False, accelerator="cpu")
+        >>> recipe = kgt.Recipe(kgt.ModelConfig(encoder="shallow", width=8), training=training)
+        >>> old = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")], name="old")
+        >>> teacher = kgt.pretrain(kgt.link([old], []), recipe=recipe)
+        >>> new = kgt.KnowledgeGraph.from_names([("Sofia", "twinned", "Athens")], name="new")
+        >>> target = kgt.random_split(new)  # so small that nothing is held out
+        >>> kgt.finetune(teacher, target, recipe=recipe).provenance["growth"]["entities"]
+        {'matched': 1, 'new': 1, 'dropped': 1}
     """
     recipe = Recipe() if recipe is None else recipe
     config = FinetuneConfig() if config is None else config

@@ -43,6 +43,17 @@ def pretrain(
 
     Source: Sun et al. 2023, arXiv 2306.02679 (JPLR); sharing, mapping and swapping as in Sun et
     al. 2020, arXiv 2003.07743, section 3.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> left = kgt.KnowledgeGraph.from_names([("Athens", "capital_of", "Greece")], name="left")
+        >>> right = kgt.KnowledgeGraph.from_names([("GR", "borders", "BG")], name="right")
+        >>> same = kgt.Alignment.from_names(left, right, [("Greece", "GR")])
+        >>> training = kgt.TrainConfig(epochs=1, progress=False, accelerator="cpu")
+        >>> recipe = kgt.Recipe(kgt.ModelConfig(width=8), training=training)
+        >>> teacher = kgt.pretrain(kgt.link([left, right], [same]), recipe=recipe)
+        >>> teacher.sources.names, list(teacher.graph.entities)
+        (('left', 'right'), ['Athens', 'Greece', 'BG'])
     """
     recipe = Recipe() if recipe is None else recipe
     model = fresh_model(recipe, linked)

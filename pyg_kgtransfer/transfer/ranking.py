@@ -101,6 +101,16 @@ def ranking_of(
 
     Raises:
         ValueError: If the part is empty, or the reader does not hold the target.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [(f"{i}", "next", f"{i + 1}") for i in range(30)]
+        >>> split = kgt.random_split(kgt.KnowledgeGraph.from_names(facts, name="numbers"))
+        >>> config = kgt.ModelConfig(encoder="shallow", width=8)
+        >>> model = kgt.build_model(config, num_entities=31, num_relations=1)  # untrained
+        >>> result = kgt.ranking_of(split)(model, model.encode(split.train.tensors()))
+        >>> result.ranks.shape  # each held-out fact, asked for its head and for its tail
+        torch.Size([2, 2])
     """
     own = LinkPrediction.from_split(split, role, memory_mb=memory_mb)
     triples = own.triples
@@ -150,6 +160,17 @@ def evaluate(
 
     Raises:
         ValueError: If the checkpoint was not trained on the split's graph, or the part is empty.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [(f"{i}", "next", f"{i + 1}") for i in range(30)]
+        >>> split = kgt.random_split(kgt.KnowledgeGraph.from_names(facts, name="numbers"))
+        >>> training = kgt.TrainConfig(epochs=1, progress=False, accelerator="cpu")
+        >>> recipe = kgt.Recipe(kgt.ModelConfig(encoder="shallow", width=8), training=training)
+        >>> checkpoint = kgt.pretrain(kgt.link([split.train], []), recipe=recipe)
+        >>> result = kgt.evaluate(checkpoint, split)
+        >>> len(result), 0 < result.metrics()["mrr"] <= 1
+        (2, True)
     """
     rank = ranking_of(split, role, reader=checkpoint, memory_mb=memory_mb)
     device = next(checkpoint.model.parameters()).device

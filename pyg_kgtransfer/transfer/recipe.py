@@ -35,6 +35,16 @@ class Recipe:
         training: Optimiser, schedule, stopping.
         validation_size: Rank at most so many validation facts per graph, a fixed seeded sample;
             ``None``: all of them.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> recipe = kgt.Recipe(
+        ...     model=kgt.ModelConfig(encoder="shallow", width=64),
+        ...     objective=kgt.ObjectiveConfig(n3=0.01),
+        ...     training=kgt.TrainConfig(epochs=5),
+        ... )
+        >>> recipe.model.width, recipe.objective.loss, recipe.batches.batch_size
+        (64, 'one_vs_all', 1024)
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
