@@ -1,8 +1,8 @@
 """DBP-5L as five transfer tasks over one joint graph: graphs, links, copies."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from torch import Tensor
 from pyg_kgtransfer.evaluation.copy_rule import CopyRule
 from pyg_kgtransfer.evaluation.link_prediction import LinkPrediction
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
+from pyg_kgtransfer.graph.known_triples import KnownTriples
+from pyg_kgtransfer.graph.leakage import copyable
 from pyg_kgtransfer.graph.splits import HeldOut, Split
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
 from pyg_kgtransfer.linking.alignment import Alignment
@@ -17,7 +19,7 @@ from pyg_kgtransfer.linking.linked import link, linked_subgraph
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.sources.datasets import load, load_dbp5l_links
 from pyg_kgtransfer.training.checkpoint import Checkpoint
-from pyg_kgtransfer.transfer.ranking import own_alignment, place_in, ranking_of
+from pyg_kgtransfer.transfer.ranking import own_alignment, ranking_of
 
 LANGUAGES = ("el", "ja", "es", "fr", "en")
 
@@ -91,45 +93,50 @@ class Dbp5l:
         return linked_subgraph(graph, whole, own_alignment(teacher, graph), fan_out=fan_out)
 
     def source_copies(self, target: str) -> Tensor:
-        """The sources' facts in the target's ids, -1 where an entity has no counterpart: [M, 3]."""
+        """The other graphs' facts in the target's ids, -1 for an unlinked end: [M, 3].
+
+        Facts that the target's training states as well are left out: they are known anyway.
+        """
         whole = self.with_source_facts(target)
-        # a fact that a source states as well as the target is kept under whoever comes first
-        others = {name: split for name, split in self.splits.items() if name != target}
-        place = place_in(self.splits[target].train, whole)
-        back = torch.full((whole.graph.num_entities,), -1)
-        back[place.entity_map] = torch.arange(len(place.entity_map))
-        relation = torch.full((whole.graph.num_relations,), -1)
-        relation[place.relation_map] = torch.arange(len(place.relation_map))
-        rows = []
-        for split in others.values():
-            own = place_in(split.train, whole)
-            facts = own.moved(torch.cat([split.train.triples, split.valid.triples]))
-            head, kind, tail = facts.unbind(1)
-            rows.append(torch.stack([back[head], relation[kind], back[tail]], dim=1))
-        facts = torch.unique(torch.cat(rows), dim=0)
-        return facts[facts[:, 1] >= 0]
+        entity, relation = whole.back_map(target)
+        head, kind, tail = whole.graph.triples.unbind(1)
+        facts = torch.stack([entity[head], relation[kind], entity[tail]], dim=1)
+        own = KnownTriples(
+            [whole.to_joint(target, self.splits[target].train.triples)],
+            num_entities=whole.graph.num_entities,
+            num_relations=whole.graph.num_relations,
+        ).contains(whole.graph.triples)
+        return facts[~own & (facts[:, 1] >= 0)]
 
     def copyable(self, target: str) -> Tensor:
-        """Which test facts a source states (train or valid), through the links: bool [T]."""
-        split = self.splits[target]
-        size = split.train.num_entities, split.train.num_relations
-        copies = self.source_copies(target)
-        copies = copies[(copies >= 0).all(1)]
+        """Which test facts have their entity pair linked in a source, by any relation: bool [T]."""
+        graph, copies = self.splits[target].train, self.source_copies(target)
+        linked = graph.with_triples(copies[(copies >= 0).all(1)])
+        return copyable(self.splits[target].test.triples, linked, torch.arange(graph.num_entities))
 
-        def keys(triples: Tensor) -> Tensor:
-            return (triples[:, 0] * size[1] + triples[:, 1]) * size[0] + triples[:, 2]
+    def stated(self, target: str) -> Tensor:
+        """Which test facts a source states as they are: bool [T], a part of ``copyable``."""
+        graph, copies = self.splits[target].train, self.source_copies(target)
+        known = KnownTriples(
+            [copies[(copies >= 0).all(1)]],
+            num_entities=graph.num_entities,
+            num_relations=graph.num_relations,
+        )
+        return known.contains(self.splits[target].test.triples)
 
-        return torch.isin(keys(split.test.triples), keys(copies))
+    def copy_rule(self, target: str, relations: Literal["shared", "learned"]) -> CopyRule:
+        """The baseline that needs no learning, on the facts that the student may see.
 
-    def copy_rule(self, target: str) -> CopyRule:
-        """The baseline that needs no learning, on the facts that the student may see."""
+        ``"shared"`` copies a fact under its own relation; ``"learned"`` also counts, on the
+        training facts, how often a source's relation between two entities means the asked one.
+        """
         graph = self.splits[target].train
         return CopyRule(
             graph.triples,
             self.source_copies(target),
             num_entities=graph.num_entities,
             num_relations=graph.num_relations,
-            relations="shared",
+            relations=relations,
         )
 
     def ranking(self, target: str, reader: LinkedKG | Checkpoint | None = None) -> LinkPrediction:
@@ -139,14 +146,3 @@ class Dbp5l:
     def fingerprints(self) -> dict[str, str]:
         """sha256 of each training graph, ids permuted."""
         return {name: split.train.fingerprint() for name, split in self.splits.items()}
-
-
-def validation_sample(splits: Sequence[Split], size: int) -> list[Split]:
-    """The splits with a fixed seeded sample of their validation facts."""
-    sampled = []
-    for split in splits:
-        triples = split.valid.triples
-        order = torch.randperm(len(triples), generator=torch.Generator().manual_seed(0))
-        valid = HeldOut(triples[order[:size].sort().values], "valid")
-        sampled.append(replace(split, valid=valid))
-    return sampled

@@ -124,7 +124,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 settings={"case": asdict(case), "settings": asdict(own)},
             )
     about = protocol(task, settings) | {
-        "figures": "medians over seeds; of a gain's interval, medians of its ends"
+        "sources": "strict but in the case not_strict",
+        "figures": "medians over seeds; of a gain's interval, medians of its ends",
     }
     benchmark.finish(protocol=about, table=table(benchmark.figures(), list(cases)))
 

@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return _told("kgt", f"the verbs are {', '.join(VERBS)} (got {verb!r}){hint}")
-    # Before a command imports torch: threads that spin while they wait are many times slower as soon
-    # as anything else runs on the machine.
+    # Before a command imports torch: threads that spin while they wait are many times slower as
+    # soon as anything else runs on the machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with _log_on_stderr() as said:
         try:

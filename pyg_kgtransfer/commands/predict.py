@@ -19,6 +19,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         parser.add_argument(
             f"--{role}", type=str | None, help=f"{what}; of the three, leave one out: it is asked"
         )
+    parser.add_argument(
+        "--among",
+        type=str | None,
+        metavar="SOURCE",
+        help="answer with entities of this source alone (a student's target); see kgt info",
+    )
     parser.add_argument("-k", "--k", type=int, default=10, help="how many answers")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, mps")
 
@@ -32,7 +38,8 @@ def run(options: Namespace, show: Show) -> Json:
         raise ValueError(
             f"give two of --head, --relation and --tail; the third is the question (got {given})"
         )
-    predictor = Predictor.load(options.checkpoint, device=available_device(options.device))
+    device = available_device(options.device)
+    predictor = Predictor.load(options.checkpoint, among=options.among, device=device)
     head, relation, tail = query.values()
     if missing == ["tail"]:
         answers = predictor.tails(head, relation, k=options.k)

@@ -52,11 +52,12 @@ def table_rows(
         table.append(
             {
                 "": row.title,
-                "MRR": f"{metrics['mrr']:.3f}",
-                "hits@1": f"{metrics['hits@1']:.3f}",
-                "hits@10": f"{metrics['hits@10']:.3f}",
-                "MRR copyable": f"{parts[0]['mrr']:.3f}",
-                "MRR not copyable": f"{parts[1]['mrr']:.3f}",
+                **{
+                    f"{title}: all, copyable, not": "  ".join(
+                        f"{part[metric]:.3f}" for part in (metrics, *parts)
+                    )
+                    for title, metric in (("MRR", "mrr"), ("hits@1", "hits@1"), ("@10", "hits@10"))
+                },
                 "parameters": f"{row.parameters:,}",
                 "seconds": f"{row.seconds:.0f}",
                 "gain over target only (95 %)": ""
@@ -73,7 +74,9 @@ def protocol(task: AtlasTask, settings: AtlasSettings) -> dict[str, Any]:
     return {
         "target": repr(target),
         "joint graph": repr(task.linked),
-        "strict": "source triples on validation or test pairs are removed from the sources",
+        "sources": "strict: no source triple links the entities of a validation or test fact"
+        if task.is_strict
+        else "not strict: sources may state what is asked",
         "copyable": "test facts whose entity pair a source links before that removal",
         "copyable_facts": int(task.copyable.sum()),
         "test_facts": len(target.test),

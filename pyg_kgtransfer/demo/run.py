@@ -42,7 +42,7 @@ def run_demo(
     """Train everything, compare, and write ``report.json``, the checkpoints and the curves.
 
     Args:
-        out: The folder to write to; the logs of an earlier demo there are replaced.
+        out: The folder to write to; what an earlier demo left there is replaced.
         seed: Of weights and batches.
         show: Called with a title and the rows of a table as parts of the result are there, and
             with a title and no rows when a stage begins.

@@ -43,12 +43,14 @@ class AtlasTask:
         linked: GeoNames and its sources, linked.
         copyable: [T] bool, test facts whose entity pair some source links (before strict mode).
         num_links: Aligned entities, per pair of graphs.
+        is_strict: No source triple links the entities of a validation or test fact.
     """
 
     target: Split
     linked: LinkedKG
     copyable: Tensor
     num_links: dict[str, int]
+    is_strict: bool
 
 
 def atlas_task(
@@ -80,16 +82,39 @@ def atlas_task(
     can_copy = copyable(test, elsewhere, torch.arange(true_links.graph.num_entities))
     linked = true_links
     if shuffle_seed is not None:
-        generator = torch.Generator().manual_seed(shuffle_seed)
-        linked = link(
-            list(graphs.values()),
-            [a.shuffled(graphs[a.left], graphs[a.right], generator) for a in alignments],
-        )
+        linked = link(list(graphs.values()), _shuffled(alignments, target.train, shuffle_seed))
     if strict:
         held_out = torch.cat([target.valid.triples, target.test.triples])
         linked = linked.without_pairs("geonames", held_out)
     counts = {f"{a.left} ~ {a.right}": len(a.entities) for a in alignments}
-    return AtlasTask(target, linked, can_copy, counts)
+    return AtlasTask(target, linked, can_copy, counts, strict)
+
+
+def _shuffled(
+    alignments: Sequence[Alignment], target: KnowledgeGraph, seed: int
+) -> list[Alignment]:
+    """The alignments with the target's entities exchanged for others of their type.
+
+    One exchange for all sources, and links among sources stay: what is destroyed is which entity of
+    the target a source speaks of, nothing else.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    exchanged = torch.arange(target.num_entities)
+    types = torch.zeros_like(exchanged) if target.entity_type is None else target.entity_type
+    for kind in types.unique():
+        members = (types == kind).nonzero().view(-1)
+        order = torch.randperm(len(members), generator=generator)
+        exchanged[members] = members[order]
+    shuffled = []
+    for alignment in alignments:
+        pairs = alignment.entities
+        for column, name in enumerate((alignment.left, alignment.right)):
+            if name == target.name:
+                index = pairs.index.clone()
+                index[:, column] = exchanged[index[:, column]]
+                pairs = replace(pairs, index=index)
+        shuffled.append(replace(alignment, entities=pairs))
+    return shuffled
 
 
 @dataclass(frozen=True)
@@ -131,7 +156,7 @@ class AtlasSettings:
         )
         return Recipe(
             model,
-            ObjectiveConfig(n3=0.1, num_candidates=500),
+            ObjectiveConfig(n3=0.2, num_candidates=500),
             BatchOptions(batch_size=1024, seed=self.seed),
             TrainConfig(
                 epochs=epochs,
@@ -172,7 +197,8 @@ def copy_rule_row(task: AtlasTask) -> Row:
     """The baseline that needs no learning, on the same sources."""
     began, train = time.monotonic(), task.target.train
     copies = task.linked.graph.triples[task.linked.source > 0].clone()
-    copies[copies >= train.num_entities] = -1  # relation ids are far below
+    ends = copies[:, [0, 2]]
+    copies[:, [0, 2]] = torch.where(ends < train.num_entities, ends, -1)
     rule = CopyRule(
         train.triples, copies, num_entities=train.num_entities, num_relations=train.num_relations
     )
@@ -198,6 +224,13 @@ def learn_alone(
 ) -> Checkpoint:
     """The student's twin, which sees the target alone."""
     recipe = settings.recipe(settings.student_width, settings.alone_epochs)
+    # a small graph affords all entities as candidates and more steps: better for it, so fairer
+    recipe = replace(
+        recipe,
+        objective=replace(recipe.objective, num_candidates=None),
+        batches=replace(recipe.batches, batch_size=512),
+        training=replace(recipe.training, validate_every=3),
+    )
     return pretrain(alone(task.target.train), [task.target], recipe=recipe, run_dir=run_dir)
 
 

@@ -97,14 +97,26 @@ def link(
     if mode == "swapping":
         swapped, row = _swapped(triples, entities.usable.index, relations.usable.index)
         triples, source = torch.cat([triples, swapped]), torch.cat([source, source[row]])
-    keep = first_occurrences(triple_keys(triples, sum(entities.sizes), sum(relations.sizes)))
+    keys = triple_keys(triples, sum(entities.sizes), sum(relations.sizes))
+    keep = first_occurrences(keys)
+    stated_by = torch.stack(
+        [torch.isin(keys[keep], keys[source == place]) for place in range(len(graphs))], dim=1
+    )
     entity_maps, relation_maps = entity.split(entities.sizes), relation.split(relations.sizes)
     graph = joint_graph(graphs, entity_maps, relation_maps, triples[keep])
     pairs = nothing if mode == "sharing" else entities.usable
     names = tuple(graph.name for graph in graphs)
     fingerprints = tuple(graph.fingerprint() for graph in graphs)
     return LinkedKG(
-        graph, source[keep], names, entity_maps, relation_maps, pairs, mode, fingerprints
+        graph,
+        source[keep],
+        names,
+        entity_maps,
+        relation_maps,
+        pairs,
+        mode,
+        fingerprints,
+        stated_by,
     )
 
 
@@ -182,6 +194,7 @@ def linked_subgraph(
         whole,
         graph=graph,
         source=whole.source[keep],
+        stated_by=None if whole.stated_by is None else whole.stated_by[keep],
         entity_maps=entity_maps,
         relation_maps=relation_maps,
     )

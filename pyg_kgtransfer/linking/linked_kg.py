@@ -28,6 +28,8 @@ class LinkedKG:
         relation_maps: Per source [R_s] int64, the joint id of each of its relations; -1 likewise.
         pairs: Joint ids of aligned entities that stay apart (mapping, swapping); none in sharing.
         mode: ``"sharing"``, ``"mapping"`` or ``"swapping"``.
+        stated_by: [M, S] bool, which sources state each joint triple (``source`` is the first of
+            them); ``None``: not known, only the first counts.
         fingerprints: Of each source, as it was linked; for provenance.
 
     Example:
@@ -50,6 +52,7 @@ class LinkedKG:
     pairs: Pairs
     mode: Mode
     fingerprints: tuple[str, ...] = ()
+    stated_by: Tensor | None = None
 
     def __repr__(self) -> str:
         return f"LinkedKG({self.mode} of {', '.join(self.names)}: {self.graph!r})"
@@ -150,5 +153,11 @@ class LinkedKG:
         held_out = same[self.to_joint(name, held_out_triples)[:, [0, 2]]]
         triples = self.graph.triples
         keep = ~on_pairs(same[triples[:, [0, 2]]], held_out, size)
-        keep |= self.source == self.index(name)
-        return replace(self, graph=self.graph.with_triples(triples[keep]), source=self.source[keep])
+        place, stated_by = self.index(name), self.stated_by
+        keep |= (self.source == place) if stated_by is None else stated_by[:, place]
+        return replace(
+            self,
+            graph=self.graph.with_triples(triples[keep]),
+            source=self.source[keep],
+            stated_by=None if stated_by is None else stated_by[keep],
+        )

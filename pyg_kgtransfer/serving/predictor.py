@@ -33,9 +33,14 @@ class Predictor:
 
     Args:
         checkpoint: A trained checkpoint; the graph it was trained on is encoded once, here.
+        among: Answer with entities of this source of the checkpoint alone, say a student's target;
+            ``None``: with any entity of its graph.
         device: Where to compute.
 
     Entities may be asked for by name, or by label where only one entity has it.
+
+    Raises:
+        ValueError: If the checkpoint has no source called ``among``.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -51,8 +56,15 @@ class Predictor:
         ('Italy', True)
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        among: str | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.graph = checkpoint.graph
+        self._candidates = _entities_of(checkpoint, among).to(device)
         self.model = checkpoint.model.to(device).eval()
         self.device = torch.device(device)
         with torch.no_grad():
@@ -67,14 +79,21 @@ class Predictor:
             self._by_label[label].append(index)
 
     @classmethod
-    def load(cls, path: str | Path, *, device: torch.device | str = "cpu") -> "Predictor":
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        among: str | None = None,
+        device: torch.device | str = "cpu",
+    ) -> "Predictor":
         """A predictor for the checkpoint in folder ``path``.
 
         Raises:
-            ValueError: If the folder holds no checkpoint that this version reads.
+            ValueError: If the folder holds no checkpoint that this version reads, or it has no
+                source ``among``.
             OSError: If it cannot be read.
         """
-        return cls(Checkpoint.load(path, device=device), device=device)
+        return cls(Checkpoint.load(path, device=device), among=among, device=device)
 
     def entity(self, text: str) -> int:
         """The id of the entity called ``text``: its name, or the label of one entity only.
@@ -136,7 +155,7 @@ class Predictor:
         names = self.graph.relations.names
         return [
             Answer(names[i], names[i], score, is_known)
-            for i, score, is_known in self._top(scores, known, k)
+            for i, score, is_known in self._top(scores, known, relation, k)
         ]
 
     def _ids(self, index: int) -> Tensor:
@@ -145,22 +164,30 @@ class Predictor:
     def _entities(self, scores: Tensor, known: Tensor, k: int) -> list[Answer]:
         return [
             Answer(self.graph.entities.name(i), self.graph.label(i), score, is_known)
-            for i, score, is_known in self._top(scores, known, k)
+            for i, score, is_known in self._top(scores, known, self._candidates, k)
         ]
 
-    def _top(self, scores: Tensor, known: Tensor, k: int) -> list[tuple[int, float, bool]]:
+    def _top(
+        self, scores: Tensor, known: Tensor, candidates: Tensor, k: int
+    ) -> list[tuple[int, float, bool]]:
         if k < 1:
             raise ValueError(f"k must be at least 1 (got {k})")
         if not bool(torch.isfinite(scores).all()):
             raise ValueError("the model gives scores that are not finite; was its training sound?")
         is_known = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
         is_known[known] = True
-        top = torch.topk(scores, min(k, len(scores)))
-        return list(
-            zip(
-                top.indices.tolist(),
-                top.values.tolist(),
-                is_known[top.indices].tolist(),
-                strict=True,
-            )
-        )
+        values, places = torch.topk(scores[candidates], min(k, len(candidates)))
+        ids = candidates[places]
+        return list(zip(ids.tolist(), values.tolist(), is_known[ids].tolist(), strict=True))
+
+
+def _entities_of(checkpoint: Checkpoint, source: str | None) -> Tensor:
+    """The ids of a source's entities in the graph that the checkpoint reads, or of all: [K]."""
+    if source is None:
+        return torch.arange(checkpoint.graph.num_entities)
+    names = () if checkpoint.sources is None else checkpoint.sources.names
+    if checkpoint.sources is None or source not in names:
+        known = ", ".join(map(repr, names)) or "none"
+        raise ValueError(f"the checkpoint has the sources {known} (got {source!r})")
+    entity_map = checkpoint.sources.entity_maps[names.index(source)]
+    return torch.unique(entity_map[entity_map >= 0])

@@ -43,11 +43,13 @@ class Material:
         batches: The training triples.
         graph: What the model encodes at each step.
         validate: From the model to metrics, or ``None``.
+        origin: What the run starts from; a resumed run must have the same.
     """
 
     batches: TripleBatches
     graph: GraphTensors
     validate: Validate | None
+    origin: str = ""
 
 
 class TrainingLoop:
@@ -68,7 +70,7 @@ class TrainingLoop:
     ) -> None:
         self.config, self.learner, self.run_dir = config, learner, run_dir
         self.batches, self.graph = material.batches, material.graph
-        self.validate = material.validate
+        self.validate, self.origin = material.validate, material.origin
         self.selection = Selection(config)
         self.history = History(config.monitor)
         on_cpu = learner.device.type == "cpu"
@@ -283,6 +285,7 @@ class TrainingLoop:
             "model": module_digest(self.learner.module.model),
             "objective": module_digest(self.learner.module.objective),
             "device": self.learner.device.type,
+            "origin": self.origin,
         }
         state = read_state(run_dir / "resume")
         if state is not None:

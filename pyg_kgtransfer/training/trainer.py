@@ -25,6 +25,10 @@ class Trainer:
             A ``run_dir`` that holds a resume checkpoint is continued from there: on the CPU to the
             same weights, bit for bit, as without the break.
 
+        origin: What the run starts from beside its configuration and data, such as the id of a
+            teacher or of the checkpoint that is trained on: a ``run_dir`` of another origin is
+            refused, not continued.
+
     Raises:
         ValueError: If ``config.tensorboard`` is set without a ``run_dir``.
 
@@ -35,10 +39,15 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrainConfig | None = None, run_dir: Path | str | None = None
+        self,
+        config: TrainConfig | None = None,
+        run_dir: Path | str | None = None,
+        *,
+        origin: str = "",
     ) -> None:
         self.config = TrainConfig() if config is None else config
         self.run_dir = None if run_dir is None else Path(run_dir)
+        self.origin = origin
         if self.config.tensorboard and self.run_dir is None:
             raise ValueError("tensorboard=True needs a run_dir to write to (got none)")
 
@@ -85,5 +94,5 @@ class Trainer:
         cuda = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(self.config.seed)
-            material = Material(batches.to(device), graph.to(device), validate)
+            material = Material(batches.to(device), graph.to(device), validate, self.origin)
             return TrainingLoop(self.config, learner, material, self.run_dir).run()

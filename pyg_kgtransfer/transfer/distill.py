@@ -154,7 +154,15 @@ def distill(
         graph = teacher.graph.tensors(device)
         knows = Teacher(teacher.model.to(device), graph, entity_map, relation_map)
         objective = distillation_objective(knows, student, linked, recipe=recipe, config=config)
-        history = fit(student, objective, linked, recipe=recipe, splits=[target], run_dir=run_dir)
+        history = fit(
+            student,
+            objective,
+            linked,
+            recipe=recipe,
+            splits=[target],
+            run_dir=run_dir,
+            parent=teacher,
+        )
     finally:
         teacher.model.to(home)
     notes = {"distillation": asdict(config), "linked_entities": len(knows.linked)}

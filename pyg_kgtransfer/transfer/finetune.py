@@ -198,6 +198,7 @@ def finetune(
         recipe=recipe,
         splits=[target],
         run_dir=run_dir,
+        parent=checkpoint,
         parameter_groups=groups,
     )
     notes = {"growth": report.counts(), "finetuning": asdict(config)}
@@ -210,7 +211,7 @@ def _alignment(checkpoint: Checkpoint, target: Split, given: Alignment | None) -
     graph, old = target.train, checkpoint.graph
     if given is not None:
         return _oriented(checkpoint, graph, given)
-    if checkpoint.sources is not None and graph.name in checkpoint.sources.names:
+    if checkpoint.saw(graph):
         return own_alignment(checkpoint, graph)
     return Alignment.from_maps(
         graph.name,

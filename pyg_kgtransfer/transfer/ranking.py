@@ -61,6 +61,11 @@ def place_in(graph: KnowledgeGraph, reader: LinkedKG | Checkpoint) -> Place:
             f"{graph.name!r} must be as it was in training: {sizes[0]:,} entities and {sizes[1]:,} "
             f"relations (got {graph.num_entities:,} and {graph.num_relations:,})"
         )
+    if isinstance(reader, Checkpoint) and not reader.saw(graph):
+        raise ValueError(
+            f"{graph.name!r} must be as it was in training, in its training facts and the order of "
+            "its names (got another fingerprint)"
+        )
     return place
 
 

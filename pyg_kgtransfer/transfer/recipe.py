@@ -62,14 +62,19 @@ def fit(
     recipe: Recipe,
     splits: Sequence[Split] = (),
     run_dir: Path | None = None,
+    parent: Checkpoint | None = None,
     parameter_groups: Iterable[Mapping[str, Any]] | None = None,
 ) -> History:
-    """Train ``model`` in place on a joint graph; the best weights on ``splits`` are restored."""
+    """Train ``model`` in place on a joint graph; the best weights on ``splits`` are restored.
+
+    A ``run_dir`` that was begun under another ``parent`` is refused.
+    """
     several = len(linked.names) > 1
     batches = TripleBatches(
         linked.graph.triples, recipe.batches, source=linked.source if several else None
     )
-    return Trainer(recipe.training, run_dir).fit(
+    origin = "" if parent is None else parent.id
+    return Trainer(recipe.training, run_dir, origin=origin).fit(
         model,
         objective,
         batches,
