@@ -93,20 +93,21 @@ class Dbp5l:
         return linked_subgraph(graph, whole, own_alignment(teacher, graph), fan_out=fan_out)
 
     def source_copies(self, target: str) -> Tensor:
-        """The other graphs' facts in the target's ids, -1 for an unlinked end: [M, 3].
-
-        Facts that the target's training states as well are left out: they are known anyway.
-        """
+        """The other graphs' facts in the target's ids, -1 for an unlinked end: [M, 3]."""
         whole = self.with_source_facts(target)
         entity, relation = whole.back_map(target)
-        head, kind, tail = whole.graph.triples.unbind(1)
+        others = [split.train for name, split in self.splits.items() if name != target]
+        facts = torch.cat(
+            [
+                whole.to_joint(
+                    graph.name, torch.cat([graph.triples, self.splits[graph.name].valid.triples])
+                )
+                for graph in others
+            ]
+        )
+        head, kind, tail = torch.unique(facts, dim=0).unbind(1)
         facts = torch.stack([entity[head], relation[kind], entity[tail]], dim=1)
-        own = KnownTriples(
-            [whole.to_joint(target, self.splits[target].train.triples)],
-            num_entities=whole.graph.num_entities,
-            num_relations=whole.graph.num_relations,
-        ).contains(whole.graph.triples)
-        return facts[~own & (facts[:, 1] >= 0)]
+        return facts[facts[:, 1] >= 0]
 
     def copyable(self, target: str) -> Tensor:
         """Which test facts have their entity pair linked in a source, by any relation: bool [T]."""

@@ -289,8 +289,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "copyable": "test facts whose entity pair a source links (train or valid), by any "
         "relation; stated: those that a source states as they are",
         "copy rule": "the answers that sources state, then the relation's most frequent ones; "
-        "shared: under the fact's own relation, learned: also under relations that go along with it in "
-        "training; copy_rule is whichever is better on the test facts",
+        "shared: under the fact's own relation, learned: also under relations that go along with "
+        "it in training; copy_rule is whichever is better on the test facts",
         "teacher": "saw the training facts of the five graphs; copy rule and student saw the "
         "validation facts of the other four as well",
         "gain": "student less baseline, MRR, paired bootstrap over test facts, 95 %",

@@ -1,5 +1,8 @@
 """``kgt distill``: a student of one graph, taught by a pre-trained model."""
 
+import logging
+
+import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from pyg_kgtransfer.commands.inputs import (
@@ -18,6 +21,8 @@ from pyg_kgtransfer.commands.outputs import (
     save,
 )
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
+from pyg_kgtransfer.graph.leakage import without_pairs
+from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.linking.linked import linked_subgraph
 from pyg_kgtransfer.serving import report
@@ -25,6 +30,7 @@ from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.transfer.distill import DistillConfig, distill
 from pyg_kgtransfer.transfer.ranking import own_alignment
 
+log = logging.getLogger(__name__)
 USAGE = "kgt distill --teacher CHECKPOINT --data DATA [--links FILE] --out DIR"
 
 
@@ -81,6 +87,7 @@ def run(options: Namespace, show: Show) -> Json:
     )
     if options.strict:
         linked = without_held_out_pairs(linked, target)
+        _warn_of_seen_pairs(teacher, target, alignment)
     counts = [graph_counts(graph) for graph in (target.train, teacher.graph, linked.graph)]
     roles = ("target", "teacher's", "the student reads")
     rows = [{"": role, **count} for role, count in zip(roles, counts, strict=True)]
@@ -115,3 +122,23 @@ def _alignment(options: Namespace, teacher: Checkpoint, target: KnowledgeGraph) 
             "links.tsv', then pass --links links.tsv"
         )
     return own_alignment(teacher, target)
+
+
+def _warn_of_seen_pairs(teacher: Checkpoint, target: Split, alignment: Alignment) -> None:
+    """Strictness reaches the student's graph alone: say so if the teacher learned such facts."""
+    held_out = torch.cat([target.valid.triples, target.test.triples])
+    size = target.train.num_entities
+    counts = [
+        graph.num_triples - without_pairs(graph, held_out, entity_map).num_triples
+        for graph, entity_map in (
+            (teacher.graph, alignment.entity_map(size)),
+            (target.train, torch.arange(size)),  # the target's own training facts are no leak
+        )
+    ]
+    seen = counts[0] - counts[1]
+    if seen > 0:
+        log.warning(
+            "the teacher learned %d facts between two entities of a valid or test fact, and may "
+            "pass them on: pretrain with --strict true for a strict comparison",
+            seen,
+        )

@@ -101,3 +101,17 @@ def test_strict_mode_keeps_the_targets_own_facts() -> None:
     assert ("DE", "speaks", "de") in strict.graph.named_triples()
     assert ("DE", "spoken", "de") not in strict.graph.named_triples()
     assert strict.sizes().tolist() == [2, 3, 2]
+
+
+def test_strict_mode_keeps_facts_that_an_earlier_source_states_as_well() -> None:
+    first = KnowledgeGraph.from_names([("a", "likes", "b")], name="first")
+    second = KnowledgeGraph.from_names(
+        [("x", "likes", "y"), ("y", "knows", "x")], relations=["likes", "knows"], name="second"
+    )
+    same = Alignment.from_names(first, second, [("a", "x"), ("b", "y")], [("likes", "likes")])
+    linked = link([first, second], [same])
+    assert linked.stated_by.tolist() == [[True, True], [False, True]]
+    held_out = torch.tensor([[0, 1, 1]])  # (x, knows, y): a pair that both graphs link
+    strict = linked.without_pairs("second", held_out)
+    assert strict.graph.num_triples == 2
+    assert linked.without_pairs("first", torch.tensor([[0, 0, 1]])).graph.num_triples == 1

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.models.build import ModelConfig, build_model
 from pyg_kgtransfer.serving.predictor import Predictor
-from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
 
 FACTS = [
     ("city/1", "capital_of", "country/GR"),
@@ -100,3 +101,16 @@ def test_a_saved_checkpoint_gives_the_same_answers(tmp_path: Path) -> None:
     assert loaded.tails("Paris", "in") == Predictor(made).tails("Paris", "in")
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         Predictor.load(tmp_path / "nothing")
+
+
+def test_answers_are_kept_to_one_source() -> None:
+    plain = checkpoint()
+    sources = SourceMaps(("left",), (torch.tensor([5, 3]),), (torch.arange(3),))
+    restricted = Predictor(replace(plain, sources=sources), among="left")
+    answers = restricted.tails("city/1", "in", k=10)
+    names = plain.graph.entities
+    assert {answer.name for answer in answers} == {names.name(5), names.name(3)}
+    everyone = {answer.name: answer.score for answer in Predictor(plain).tails("city/1", "in")}
+    assert all(everyone[answer.name] == answer.score for answer in answers)
+    with pytest.raises(ValueError, match=r"'left'.*got 'right'"):
+        Predictor(replace(plain, sources=sources), among="right")

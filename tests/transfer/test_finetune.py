@@ -238,3 +238,13 @@ def test_held_out_pairs_carry_nothing_over(pair, aligned, teacher) -> None:
     alignment: Alignment = aligned(pair.rich).split(0.5, seed=0)
     _, _, report = grown(teacher, pair.sparse, alignment)
     assert len(report.entities.matched) == 20
+
+
+def test_a_run_folder_of_another_start_is_refused(pair, linked, make_recipe, tmp_path) -> None:
+    """Else the first start's model would come back as the second's."""
+    recipe = make_recipe(epochs=2, validate_every=1)
+    first, second = (pretrain(linked, recipe=make_recipe(epochs=1, seed=seed)) for seed in (0, 1))
+    finetune(first, pair.sparse, recipe=recipe, run_dir=tmp_path)
+    finetune(first, pair.sparse, recipe=recipe, run_dir=tmp_path)  # the same again: goes on
+    with pytest.raises(ValueError, match="origin"):
+        finetune(second, pair.sparse, recipe=recipe, run_dir=tmp_path)

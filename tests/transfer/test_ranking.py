@@ -167,3 +167,11 @@ def test_a_source_of_which_a_part_was_left_out_cannot_be_ranked(pair, aligned) -
     rich = Split(pair.rich, nothing, HeldOut(pair.rich.triples[:5], "test"))
     with pytest.raises(ValueError, match=r"must know all its entities \(got a model that lacks"):
         ranking_of(rich, reader=near)
+
+
+def test_a_graph_with_its_ids_in_another_order_is_refused(pair, teacher) -> None:
+    split = pair.sparse
+    order = torch.arange(split.train.num_entities).flip(0)
+    turned = replace(split.train, entities=split.train.entities.subset(order))
+    with pytest.raises(ValueError, match="order of its names"):
+        evaluate(teacher, replace(split, train=turned))
