@@ -43,7 +43,7 @@ def study_figures(
 def table_rows(
     rows: Sequence[Row], gains: Mapping[str, Comparison], task: AtlasTask
 ) -> list[dict[str, Any]]:
-    """The table for people."""
+    """The table for people: each metric over all, copyable and not copyable test facts."""
     table = []
     for row in rows:
         metrics = row.result.metrics()
@@ -53,14 +53,14 @@ def table_rows(
             {
                 "": row.title,
                 **{
-                    f"{title}: all, copyable, not": "  ".join(
+                    f"{title}: all copy. not": " ".join(
                         f"{part[metric]:.3f}" for part in (metrics, *parts)
                     )
                     for title, metric in (("MRR", "mrr"), ("hits@1", "hits@1"), ("@10", "hits@10"))
                 },
                 "parameters": f"{row.parameters:,}",
                 "seconds": f"{row.seconds:.0f}",
-                "gain over target only (95 %)": ""
+                "gain over target only": ""
                 if gain is None
                 else f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]",
             }

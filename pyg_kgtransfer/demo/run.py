@@ -70,7 +70,10 @@ def run_demo(
     misled = retrain(teach(control, settings), control, settings)
     rows.append(trained_row("shuffled", "student, shuffled links", misled, task))
     gains = gains_over_target_only(rows, task)
-    show("What transfer gained for GeoNames (strict)", table_rows(rows, gains, task))
+    show(
+        "What transfer gained for GeoNames (strict; gains with their 95 % interval)",
+        table_rows(rows, gains, task),
+    )
     show("Gain of the student by relation", relation_rows(gains["student"]))
     figures = study_figures(rows, gains, task)
     figures["seconds"] = time.monotonic() - began
@@ -80,6 +83,7 @@ def run_demo(
             row.checkpoint.save(out / row.name)
     plot_curves(rows, out / "curves.png")
     _write_json(out / "report.json", report)
+    show(f"Written to {out}: report.json, curves.png and a checkpoint for each model.", [])
     return report
 
 

@@ -140,7 +140,7 @@ class AtlasSettings:
     teacher_width: int = 160
     student_width: int = 100
     teacher_epochs: int = 18
-    student_epochs: int = 18
+    student_epochs: int = 26
     alone_epochs: int = 60
     n3: float = 0.1
     alone_n3: float = 0.2
