@@ -69,7 +69,7 @@ PUBLISHED: Mapping[tuple[str, str], Reference] = {
     ("fb15k-237", "complex"): Reference(
         0.348,
         "README of github.com/uma-pi1/kge (LibKGE): filtered, both sides, ties at the rounded mean "
-        "rank; NegSamp-kl (Chen et al. 2021, arXiv 2110.02834, with N3 and width 2000: 0.366)",
+        "rank; NegSamp-kl (Chen et al. 2021, arXiv 2110.02834, N3, width 2000: 0.366)",
     ),
 }
 
