@@ -38,7 +38,8 @@ PROTOCOL = (
     "PyKEEN's own models, trained here on the same triples with two losses each (1-to-N cross "
     "entropy; self-adversarial with 16 negatives), inverse triples, Adam 0.01, early stopping on "
     "validation MRR within 100 epochs; the loss with the better validation MRR counts. Realistic "
-    "ranks of both sides, filtered by train, valid and test. Widths are those of our models, other settings "
+    "ranks of both sides, filtered by train, valid and test. Widths are those of our models, "
+    "other settings "
     "PyKEEN's defaults."
 )
 
