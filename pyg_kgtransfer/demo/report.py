@@ -62,7 +62,7 @@ def table_rows(
                 "seconds": f"{row.seconds:.0f}",
                 "gain over target only": ""
                 if gain is None
-                else f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]",
+                else f"{gain.gain:+.3f} [{gain.low:.3f}, {gain.high:.3f}]",
             }
         )
     return table
@@ -160,7 +160,7 @@ def relation_rows(comparison: Comparison) -> list[dict[str, Any]]:
                 "test facts": str(gain.count),
                 "target only": f"{gain.baseline:.3f}",
                 "student": f"{gain.other:.3f}",
-                "gain (95 %)": f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]",
+                "gain (95 %)": f"{gain.gain:+.3f} [{gain.low:.3f}, {gain.high:.3f}]",
                 "": "negative transfer" if name in comparison.negative_transfer else "",
             }
         )

@@ -68,7 +68,7 @@ def run_demo(
     rows = study_rows(task, settings, say)
     say("Control: teacher and student again, with shuffled links ...")
     misled = retrain(teach(control, settings), control, settings)
-    rows.append(trained_row("shuffled", "student, shuffled links", misled, task))
+    rows.append(trained_row("shuffled", "shuffled links", misled, task))
     gains = gains_over_target_only(rows, task)
     show(
         "What transfer gained for GeoNames (strict; gains with their 95 % interval)",
