@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 import pyg_kgtransfer
+from pyg_kgtransfer.process import prepare
 
 VERBS = {
     "demo": "a teacher on three graphs of the world, a student, and what the transfer gained",
@@ -55,9 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return _told("kgt", f"the verbs are {', '.join(VERBS)} (got {verb!r}){hint}")
-    # Before a command imports torch: threads that spin while they wait are many times slower as
-    # soon as anything else runs on the machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare()  # before a command imports torch
     with _log_on_stderr() as said:
         try:
             return _run(verb, given[1:])

@@ -23,6 +23,7 @@ from pyg_kgtransfer.objectives.distillation import (
 )
 from pyg_kgtransfer.objectives.objective import Mixture, Objective
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.transfer.features import Features, joint_features
 from pyg_kgtransfer.transfer.ranking import own_alignment
 from pyg_kgtransfer.transfer.recipe import (
     Recipe,
@@ -105,6 +106,7 @@ def distill(
     *,
     recipe: Recipe | None = None,
     config: DistillConfig | None = None,
+    features: Features | None = None,
     run_dir: Path | None = None,
 ) -> Checkpoint:
     """Train a student for ``target`` on the linked subgraph. The teacher is encoded once.
@@ -118,6 +120,8 @@ def distill(
         recipe: The student's model (often smaller than the teacher's), loss, batches, training.
         config: Weights of the levels. The network level needs layers in both models; it is left out
             where the student or the teacher is shallow.
+        features: As in ``pretrain``, by the names in ``linked``; entities without have the
+            teacher's.
         run_dir: Where the log and the resume checkpoint go; ``None``: nowhere.
 
     Returns:
@@ -147,7 +151,9 @@ def distill(
     if linked is None:
         linked = linked_subgraph(target.train, teacher.graph, own_alignment(teacher, target.train))
     entity_map, relation_map = _maps_to_teacher(teacher, linked)
-    student = fresh_model(recipe, linked)
+    source = None if recipe.model.inputs == "lookup" else teacher.model
+    rows = joint_features(linked, features, known_to=source, origin=entity_map)
+    student = fresh_model(recipe, linked, rows)
     device = training_device(recipe.training)
     home = next(teacher.model.parameters()).device
     try:

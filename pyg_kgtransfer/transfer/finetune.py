@@ -18,6 +18,7 @@ from pyg_kgtransfer.models.kg_model import KGModel
 from pyg_kgtransfer.objectives.anchor import Anchor
 from pyg_kgtransfer.objectives.objective import Mixture, Objective
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.transfer.features import Features, joint_features
 from pyg_kgtransfer.transfer.grow import (
     GrowthReport,
     Moved,
@@ -79,6 +80,7 @@ def grown(
     alignment: Alignment | None = None,
     *,
     config: FinetuneConfig | None = None,
+    features: Features | None = None,
     seed: int = 0,
 ) -> tuple[KGModel, LinkedKG, GrowthReport]:
     """The model over new vocabularies, untrained further: shared rows are bit-identical.
@@ -89,6 +91,8 @@ def grown(
         alignment: Between the target's graph and the checkpoint's, or a source of it; ``None``: the
             checkpoint's own maps where it was trained on the target, else equal names.
         config: What is kept, and where new rows start.
+        features: As in ``pretrain``, by graph name, for entities new to the checkpoint (zeros where
+            none are given); those that it knows keep their rows.
         seed: Of fresh rows.
 
     Returns:
@@ -129,14 +133,14 @@ def grown(
             f"no entity of {target.train.name!r} matches one of {checkpoint.graph.name!r}; "
             "pass an alignment"
         )
-    features = _moved_features(checkpoint.model, entity)
+    rows = joint_features(linked, features, known_to=checkpoint.model, origin=entity)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_model(
             checkpoint.config,
             num_entities=linked.graph.num_entities,
             num_relations=linked.graph.num_relations,
-            features=features,
+            features=rows,
         )
     move_rows(checkpoint.model, model, entity, relation, config.new_rows)
     report = GrowthReport(
@@ -153,6 +157,7 @@ def finetune(
     *,
     recipe: Recipe | None = None,
     config: FinetuneConfig | None = None,
+    features: Features | None = None,
     run_dir: Path | None = None,
 ) -> Checkpoint:
     """Move a trained model to ``target`` and train it on there.
@@ -163,6 +168,7 @@ def finetune(
         alignment: See ``grown``.
         recipe: Loss, batches, training; its model config is not read, the checkpoint's is.
         config: What is kept, frozen, anchored.
+        features: See ``grown``.
         run_dir: Where the log and the resume checkpoint go; ``None``: nowhere.
 
     Returns:
@@ -182,7 +188,9 @@ def finetune(
     recipe = Recipe() if recipe is None else recipe
     config = FinetuneConfig() if config is None else config
     seed = recipe.training.seed
-    model, linked, report = grown(checkpoint, target, alignment, config=config, seed=seed)
+    model, linked, report = grown(
+        checkpoint, target, alignment, config=config, features=features, seed=seed
+    )
     objective: Objective = task_objective(recipe, linked)
     if config.anchor:
         origins = report.entities.origin, report.relations.origin
@@ -250,15 +258,3 @@ def _oriented(checkpoint: Checkpoint, graph: KnowledgeGraph, given: Alignment) -
         to = pairs.best_right(size)
         maps.append(torch.where(to >= 0, joint[to], -1))
     return Alignment.from_maps(graph.name, old.name, *maps)
-
-
-def _moved_features(model: KGModel, origin: Tensor) -> Tensor | None:
-    """Features or text vectors for the new entities, zero where an entity is new."""
-    inputs = getattr(model.encoder, "inputs", None)
-    for name in ("features", "text"):
-        table = getattr(inputs, name, None)
-        if isinstance(table, Tensor):
-            moved = table.new_zeros(len(origin), table.shape[1])
-            moved[origin >= 0] = table[origin[origin >= 0]]
-            return moved
-    return None

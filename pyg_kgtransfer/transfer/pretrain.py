@@ -8,6 +8,7 @@ from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.objectives.alignment import AlignmentObjective
 from pyg_kgtransfer.objectives.objective import Mixture, Objective
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.transfer.features import Features, joint_features
 from pyg_kgtransfer.transfer.recipe import (
     Recipe,
     checkpoint_of,
@@ -22,6 +23,7 @@ def pretrain(
     splits: Sequence[Split] = (),
     *,
     recipe: Recipe | None = None,
+    features: Features | None = None,
     alignment_weight: float = 1.0,
     run_dir: Path | None = None,
 ) -> Checkpoint:
@@ -35,6 +37,8 @@ def pretrain(
         splits: Held-out facts of any of its sources: the mean validation MRR over them selects the
             weights. Without any the last weights are kept.
         recipe: Model, loss, batches, training.
+        features: By graph name, [N_s, F] rows for its entities (text vectors, say), for a model
+            whose ``inputs`` are "features" or "mixture"; linked entities have the mean.
         alignment_weight: Of the loss between aligned entities, at least 0 (mapping, swapping).
         run_dir: Where the log and the resume checkpoint go; ``None``: nowhere.
 
@@ -56,7 +60,7 @@ def pretrain(
         (('left', 'right'), ['Athens', 'Greece', 'BG'])
     """
     recipe = Recipe() if recipe is None else recipe
-    model = fresh_model(recipe, linked)
+    model = fresh_model(recipe, linked, joint_features(linked, features))
     objective: Objective = task_objective(recipe, linked)
     if len(linked.pairs.index) and alignment_weight > 0:
         objective = Mixture(

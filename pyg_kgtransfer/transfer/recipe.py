@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import Split
@@ -84,14 +85,18 @@ def fit(
     )
 
 
-def fresh_model(recipe: Recipe, linked: LinkedKG) -> KGModel:
-    """An untrained model of the joint graph, drawn from the recipe's seed."""
+def fresh_model(recipe: Recipe, linked: LinkedKG, features: Tensor | None = None) -> KGModel:
+    """An untrained model of the joint graph, drawn from the recipe's seed.
+
+    ``features`` ([N, F]) are for models whose inputs want them.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         return build_model(
             recipe.model,
             num_entities=linked.graph.num_entities,
             num_relations=linked.graph.num_relations,
+            features=features,
         )
 
 
