@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyg_kgtransfer.kernels.sparse_matrix import SparseMatrix, segment_bounds
+from pyg_kgtransfer.kernels.sparse_matrix import EdgeOrder, SparseMatrix, segment_bounds
 
 _TILE_LIMITS = (8, 128)  # slots of a tile
 
@@ -158,6 +158,25 @@ class RelationalCSR:
                 _selection(relation, self.num_relations),
                 SparseMatrix(offsets, pair, self.weight, len(pair_key)),
             )
+
+    @cached_property
+    def by_target(self) -> EdgeOrder:
+        """Edges by row: (source, relation), what a sum reads."""
+        return self._order(self.target, self.source, self.relation, self.num_rows)
+
+    @cached_property
+    def by_source(self) -> EdgeOrder:
+        """Edges by source: (row, relation), what the sum's gradient in the sources reads."""
+        return self._order(self.source, self.target, self.relation, self.num_sources)
+
+    @cached_property
+    def by_relation(self) -> EdgeOrder:
+        """Edges by relation: (row, source), what the gradient in the relations reads."""
+        return self._order(self.relation, self.target, self.source, self.num_relations)
+
+    def _order(self, row: Tensor, first: Tensor, second: Tensor, num_rows: int) -> EdgeOrder:
+        with torch.inference_mode(False):
+            return EdgeOrder(row, first, second, self.weight, num_rows)
 
     @cached_property
     def target_tiles(self) -> RelationTiles:

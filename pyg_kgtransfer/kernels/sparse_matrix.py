@@ -17,6 +17,40 @@ def segment_bounds(ids: Tensor, num_segments: int) -> Tensor:
     return torch.cat([counts.new_zeros(1), torch.cumsum(counts, 0)])
 
 
+class EdgeOrder:
+    """Edges sorted by row, each with a place in two tables and a weight.
+
+    Args:
+        row: [M] int64, in [0, num_rows), in any order.
+        first: [M] int64, the place in the first table.
+        second: [M] int64, in the second.
+        weight: [M] float64, or ``None`` for ones.
+        num_rows: Rows of the sums.
+    """
+
+    def __init__(
+        self, row: Tensor, first: Tensor, second: Tensor, weight: Tensor | None, num_rows: int
+    ) -> None:
+        order = torch.argsort(row, stable=True)
+        offsets = segment_bounds(row, num_rows)
+        self.num_rows = num_rows
+        self.offsets, self.first, self.second = _narrow(offsets, first[order], second[order])
+        self._weight = torch.ones(len(row)).double() if weight is None else weight[order]
+        self._weights: dict[torch.dtype, Tensor] = {}
+
+    def weights(self, dtype: torch.dtype) -> Tensor:
+        """[M] weights of ``dtype``, converted once per type."""
+        if dtype not in self._weights:
+            self._weights[dtype] = self._weight.to(dtype)
+        return self._weights[dtype]
+
+
+def _narrow(*tables: Tensor) -> tuple[Tensor, ...]:
+    """The ids as int32 where they fit."""
+    fits = all(not len(ids) or int(ids.max()) <= _INT32_LIMIT for ids in tables)
+    return tuple(ids.to(torch.int32) if fits else ids for ids in tables)
+
+
 class SparseMatrix:
     """A fixed sparse matrix A [rows, columns]; ``matrix(x)`` is A x, with gradient A^T g.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pyg_kgtransfer.functional.scores import complex_conjugate, complex_product
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR
+from pyg_kgtransfer.kernels.relational_spmm import multiply_sum
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import Encoder, LayerOptions, LayerOutput, Representations
 from pyg_kgtransfer.models.inputs import EntityInput
@@ -105,7 +106,7 @@ class CompGCNConv(nn.Module):
 
     def propagate(self, x: Tensor, z: Tensor, plan: RelationalCSR) -> tuple[Tensor, Tensor]:
         """The same for edges that are sorted already, by ``directional_plan``."""
-        messages = _COMPOSED_SUMS[self.op](x, z, plan).view(2, len(x), self.in_width)
+        messages = _COMPOSED_SUMS[self.op](plan, x, z).view(2, len(x), self.in_width)
         loop = _COMPOSITIONS[self.op](x, self.loop)
         directions = torch.cat([messages, loop.unsqueeze(0)])  # [3, N, in]
         return torch.bmm(directions, self.weight).sum(0) / 3 + self.bias, z @ self.relation_weight
@@ -252,16 +253,11 @@ def circular_correlation(x: Tensor, z: Tensor) -> Tensor:
     return torch.fft.irfft(spectrum, n=x.shape[-1])
 
 
-def _subtract_sum(x: Tensor, z: Tensor, plan: RelationalCSR) -> Tensor:
+def _subtract_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
     return plan.neighbour_sum(x) - plan.relation_sum(z)
 
 
-def _multiply_sum(x: Tensor, z: Tensor, plan: RelationalCSR) -> Tensor:
-    pairs = plan.source_pairs
-    return pairs.scatter(pairs.gather(x) * pairs.relation_gather(z))
-
-
-def _correlate_sum(x: Tensor, z: Tensor, plan: RelationalCSR) -> Tensor:
+def _correlate_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
     if not (x.numel() and z.numel()):  # which no Fourier transform takes; no edges either
         return x.new_zeros(plan.num_rows, x.shape[1])
     pairs = plan.source_pairs
@@ -283,9 +279,9 @@ def _wide(vectors: Tensor) -> Tensor:
     return vectors if vectors.dtype in (torch.float32, torch.float64) else vectors.float()
 
 
-_COMPOSED_SUMS: dict[str, Callable[[Tensor, Tensor, RelationalCSR], Tensor]] = {
+_COMPOSED_SUMS: dict[str, Callable[[RelationalCSR, Tensor, Tensor], Tensor]] = {
     "sub": _subtract_sum,
-    "mult": _multiply_sum,
+    "mult": multiply_sum,
     "corr": _correlate_sum,
 }
 _COMPOSITIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -13,7 +13,12 @@ import pyg_kgtransfer
 
 DISTRIBUTION = "pyg-kgtransfer"
 # Compiled, the latter two against one version of torch: to be there is not enough, they must load.
-ENGINES = {"torch": "torch", "torch-scatter": "torch_scatter", "torch-sparse": "torch_sparse"}
+ENGINES = {
+    "torch": "torch",
+    "numba": "numba",
+    "torch-scatter": "torch_scatter",
+    "torch-sparse": "torch_sparse",
+}
 
 Json = dict[str, Any]
 

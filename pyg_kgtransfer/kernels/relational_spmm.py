@@ -1,0 +1,124 @@
+"""Sums over the edges of a graph of what a node and a relation make together, on some engine."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pyg_kgtransfer.kernels import numba_engine
+from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
+
+ENGINES = ("numba", "torch")
+_forced: ContextVar[str | None] = ContextVar("engine", default=None)
+
+
+def multiply_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
+    """out[v] = sum over the edges (u, r) -> v of w x_u * z_r.
+
+    Float32 and float64 stay what they are, narrower floats are summed in float32. Gradients of
+    gradients are refused (``RuntimeError``).
+
+    Args:
+        plan: The edges.
+        x: [S, D] source vectors.
+        z: [R, D] relation vectors.
+
+    Returns:
+        [N, D].
+
+    Raises:
+        ValueError: If a table has not one row per source or relation, or the forced engine cannot
+            work here.
+
+    Example:
+        >>> plan = RelationalCSR(torch.tensor([[0, 1], [2, 2]]), torch.tensor([0, 1]), 3, 2)
+        >>> x, z = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([[3.0], [5.0]])
+        >>> multiply_sum(plan, x, z).view(-1).tolist()
+        [0.0, 0.0, 13.0]
+    """
+    for name, table, rows in (("x", x, plan.num_sources), ("z", z, plan.num_relations)):
+        if table.dim() != 2 or len(table) != rows:
+            raise ValueError(f"{name} must have shape [{rows}, D] (got {list(table.shape)})")
+    if x.shape[1] != z.shape[1]:
+        raise ValueError(f"x and z must be equally wide (got {x.shape[1]} and {z.shape[1]})")
+    if engine_for(x.device) == "torch":
+        pairs = plan.source_pairs
+        summed: Tensor = pairs.scatter(pairs.gather(x) * pairs.relation_gather(z))
+        return summed
+    dtype = torch.promote_types(x.dtype, z.dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    return _fused(x.to(wide), z.to(wide), plan).to(dtype)
+
+
+@contextlib.contextmanager
+def forced_engine(name: str) -> Iterator[None]:
+    """Use one engine, whatever is there; the environment variable ``KGT_ENGINE`` does the same.
+
+    Raises:
+        ValueError: If there is no such engine.
+
+    Example:
+        >>> with forced_engine("torch"):
+        ...     engine_for(torch.device("cpu"))
+        'torch'
+    """
+    token = _forced.set(_known(name))
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def engine_for(device: torch.device) -> str:
+    """The engine that sums on ``device``: the forced one, else the fastest that is there.
+
+    Raises:
+        ValueError: If the forced engine is unknown, or cannot work there.
+    """
+    forced = _forced.get() or os.environ.get("KGT_ENGINE")
+    can_fuse = device.type == "cpu" and numba_engine.is_available()
+    if forced is None:
+        return "numba" if can_fuse else "torch"
+    if _known(forced) == "numba" and not can_fuse:
+        raise ValueError(
+            f"the engine numba works on the CPU (got {device})"
+            if numba_engine.is_available()
+            else "the engine numba needs `pip install pyg-kgtransfer[fast]`"
+        )
+    return forced
+
+
+def _known(name: str) -> str:
+    if name not in ENGINES:
+        raise ValueError(f"an engine is one of {', '.join(ENGINES)} (got {name!r})")
+    return name
+
+
+class _Fused(torch.autograd.Function):
+    """The sum, and its gradients as sums over the same edges in other orders."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, z: Tensor, plan: RelationalCSR) -> Tensor:
+        ctx.save_for_backward(x, z)
+        ctx.plan = plan
+        return numba_engine.multiply_sum(plan.by_target, x, z)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, z = ctx.saved_tensors
+        needs_x, needs_z, _ = ctx.needs_input_grad
+        grad_x = numba_engine.multiply_sum(ctx.plan.by_source, grad, z) if needs_x else None
+        grad_z = numba_engine.multiply_sum(ctx.plan.by_relation, grad, x) if needs_z else None
+        return grad_x, grad_z, None
+
+
+@torch.compiler.disable
+def _fused(x: Tensor, z: Tensor, plan: RelationalCSR) -> Tensor:
+    result: Tensor = _Fused.apply(x, z, plan)
+    return result
