@@ -46,7 +46,7 @@ DISTILLATION = DistillConfig(
     feature=0.5, hidden=0.2, flow=0.2, prediction=2.0, anneal_to=0.0, num_candidates=1000
 )
 FAN_OUT = 50
-TEACHER_WIDTH, STUDENT_WIDTH = 128, 96
+TEACHER_WIDTH, STUDENT_WIDTH = 200, 160
 
 
 def recipe(width: int, epochs: int, *, batch_size: int, seed: int) -> Recipe:
@@ -91,7 +91,7 @@ class Study:
         """One teacher for all five."""
         path = self.folder / "teacher"
         if not path.exists():
-            made = recipe(TEACHER_WIDTH, self.epochs[0], batch_size=2048, seed=self.seed)
+            made = recipe(TEACHER_WIDTH, self.epochs[0], seed=self.seed)
             made = replace(made, validation_size=300)
             splits = list(self.data.splits.values())
             pretrain(self.data.joint, splits, recipe=made, run_dir=self._run("teacher")).save(path)

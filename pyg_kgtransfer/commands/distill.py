@@ -53,7 +53,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--hops",
         type=int,
         default=1,
-        help="the student reads the teacher's facts so far around the target's entities",
+        help="the student reads the teacher's facts so far around the target's entities; 0: those "
+        "between them",
     )
     parser.add_argument(
         "--fan_out",

@@ -29,6 +29,7 @@ from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.ranking import alone, evaluate, ranking_of
 from pyg_kgtransfer.transfer.recipe import Recipe
 
+BILINEAR = ("distmult", "complex")
 TEACHING = DistillConfig(
     feature=0.5, hidden=0.2, flow=0.2, prediction=2.0, anneal_to=0.0, num_candidates=500
 )
@@ -129,7 +130,8 @@ class AtlasSettings:
         teacher_epochs: Passes of the teacher over the joint graph.
         student_epochs: Passes of the student over the linked subgraph.
         alone_epochs: Passes of the twin over the target, at most.
-        n3: Weight of N3 where several graphs are learned (best validation MRR of 0.05 to 0.2).
+        n3: Weight of N3 where several graphs are learned (best validation MRR of 0.05 to 0.2); of
+            bilinear decoders alone, distances have none.
         alone_n3: The same where the target is learned alone (likewise).
         seed: Of weights and batches.
         progress: Show the training on stderr.
@@ -147,7 +149,7 @@ class AtlasSettings:
     seed: int = 0
     progress: bool = True
 
-    def recipe(self, width: int, epochs: int) -> Recipe:
+    def recipe(self, width: int, epochs: int, n3: float) -> Recipe:
         """The recipe of one model: 1-vs-all with N3, Adagrad."""
         model = ModelConfig(
             encoder=self.encoder,
@@ -160,7 +162,7 @@ class AtlasSettings:
         )
         return Recipe(
             model,
-            ObjectiveConfig(n3=self.n3, num_candidates=500),
+            ObjectiveConfig(n3=n3 if self.decoder in BILINEAR else 0.0, num_candidates=500),
             BatchOptions(batch_size=1024, seed=self.seed),
             TrainConfig(
                 epochs=epochs,
@@ -219,7 +221,7 @@ def trained_row(name: str, title: str, checkpoint: Checkpoint, task: AtlasTask) 
 
 def teach(task: AtlasTask, settings: AtlasSettings, *, run_dir: Path | None = None) -> Checkpoint:
     """Joint pre-training over the linked graphs."""
-    recipe = settings.recipe(settings.teacher_width, settings.teacher_epochs)
+    recipe = settings.recipe(settings.teacher_width, settings.teacher_epochs, settings.n3)
     return pretrain(task.linked, [task.target], recipe=recipe, run_dir=run_dir)
 
 
@@ -227,11 +229,11 @@ def learn_alone(
     task: AtlasTask, settings: AtlasSettings, *, run_dir: Path | None = None
 ) -> Checkpoint:
     """The student's twin, which sees the target alone."""
-    recipe = settings.recipe(settings.student_width, settings.alone_epochs)
+    recipe = settings.recipe(settings.student_width, settings.alone_epochs, settings.alone_n3)
     # a small graph affords all entities as candidates and more steps: better for it, so fairer
     recipe = replace(
         recipe,
-        objective=replace(recipe.objective, n3=settings.alone_n3, num_candidates=None),
+        objective=replace(recipe.objective, num_candidates=None),
         batches=replace(recipe.batches, batch_size=512),
         training=replace(recipe.training, validate_every=3),
     )
@@ -242,7 +244,7 @@ def move(
     teacher: Checkpoint, task: AtlasTask, settings: AtlasSettings, *, run_dir: Path | None = None
 ) -> Checkpoint:
     """The teacher moved to the target, less every other entity, and trained on there."""
-    recipe = settings.recipe(settings.teacher_width, settings.student_epochs)
+    recipe = settings.recipe(settings.teacher_width, settings.student_epochs, settings.n3)
     gentle = replace(recipe.training, learning_rate=0.02, validate_every=1)
     recipe = replace(recipe, training=gentle)
     return finetune(teacher, task.target, recipe=recipe, run_dir=run_dir)
@@ -257,7 +259,7 @@ def retrain(
     run_dir: Path | None = None,
 ) -> Checkpoint:
     """The student, re-trained on the linked subgraph under the teacher."""
-    recipe = settings.recipe(settings.student_width, settings.student_epochs)
+    recipe = settings.recipe(settings.student_width, settings.student_epochs, settings.n3)
     config = TEACHING if config is None else config
     return distill(teacher, task.target, recipe=recipe, config=config, run_dir=run_dir)
 

@@ -52,7 +52,8 @@ def multiply_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
         return summed
     dtype = torch.promote_types(x.dtype, z.dtype)
     wide = torch.promote_types(dtype, torch.float32)
-    return _fused(x.to(wide), z.to(wide), plan).to(dtype)
+    fused: Tensor = _fused(x.to(wide), z.to(wide), plan)
+    return fused.to(dtype)
 
 
 @contextlib.contextmanager

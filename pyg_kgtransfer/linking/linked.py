@@ -142,8 +142,9 @@ def linked_subgraph(
         target: The graph to learn, its training part.
         source: The graph to learn from.
         alignment: Between the two, in either order.
-        hops: At least 0; 0 keeps no source triple.
-        fan_out: Triples each frontier entity may take per hop, at least 1; ``None``: all.
+        hops: At least 0; 0 keeps the source triples between two counterparts, no further entity.
+        fan_out: Triples each frontier entity may take per hop beyond those between counterparts,
+            at least 1; ``None``: all.
         seed: Draws the triples of crowded entities.
 
     Raises:

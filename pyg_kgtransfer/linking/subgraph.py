@@ -15,9 +15,10 @@ def rows_around(
 ) -> Tensor:
     """Rows of the triples within ``hops`` of ``seeds``, directions ignored.
 
-    In each hop every entity reached in the hop before (first: the seeds) takes up to ``fan_out`` of
-    the triples that touch it and are not taken yet, drawn at random; a triple may be taken by
-    both its ends. The entities at the far ends are the next frontier.
+    Triples between two seeds are all taken. Then, in each hop, every entity reached in the hop
+    before (first: the seeds) takes up to ``fan_out`` of the triples that touch it and are not taken
+    yet, drawn at random; a triple may be taken by both its ends. The entities at the far ends are
+    the next frontier.
 
     Args:
         triples: [M, 3] int64.
@@ -31,10 +32,10 @@ def rows_around(
         Rows of ``triples``, ascending.
     """
     head, tail = triples[:, 0], triples[:, 2]
-    taken = torch.zeros(len(triples), dtype=torch.bool)
     reached = torch.zeros(num_entities, dtype=torch.bool)
     frontier = reached.clone()
     frontier[seeds] = True
+    taken = frontier[head] & frontier[tail]
     for _ in range(hops):
         reached |= frontier
         by_head = (frontier[head] & ~taken).nonzero().view(-1)

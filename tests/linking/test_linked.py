@@ -264,7 +264,7 @@ def test_a_subgraph_holds_the_source_triples_around_the_target(
         for fact, of in zip(whole.graph.triples.tolist(), whole.source.tolist(), strict=True)
         if of == 1
     ]
-    kept: set[tuple[int, ...]] = set()
+    kept = {fact for fact in facts if fact[0] in reached and fact[2] in reached}
     for _ in range(hops):
         kept |= {fact for fact in facts if fact[0] in reached or fact[2] in reached}
         reached |= {end for h, _, t in kept for end in (h, t)}
