@@ -86,11 +86,14 @@ class Dbp5l:
             graphs.append(split.train.with_triples(torch.cat(parts)))
         return link(graphs, self.alignments)
 
-    def subgraph(self, target: str, teacher: Checkpoint, *, fan_out: int | None) -> LinkedKG:
-        """The student's graph: the target's training facts and the sources' around them."""
+    def subgraph(self, target: str, teacher: Checkpoint) -> LinkedKG:
+        """The student's graph: the target's training facts and the sources' between its entities.
+
+        What lies farther the teacher has seen; with it, students learned more slowly, not better.
+        """
         graph = self.splits[target].train
         whole = self.with_source_facts(target).graph
-        return linked_subgraph(graph, whole, own_alignment(teacher, graph), fan_out=fan_out)
+        return linked_subgraph(graph, whole, own_alignment(teacher, graph), hops=0)
 
     def source_copies(self, target: str) -> Tensor:
         """The other graphs' facts in the target's ids, -1 for an unlinked end: [M, 3]."""

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.protocol import Benchmark, Found, fingerprints, parser
 from pyg_kgtransfer.demo.report import protocol, study_figures
 from pyg_kgtransfer.demo.study import (
+    TEACHING,
     AtlasSettings,
     AtlasTask,
     atlas_task,
@@ -121,7 +122,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             benchmark.run(
                 f"{name}.seed{seed}",
                 partial(case_figures, name, case, own),
-                settings={"case": asdict(case), "settings": asdict(own)},
+                settings={
+                    "case": asdict(case),
+                    "settings": asdict(own),
+                    "recipe": asdict(own.recipe(own.student_width, own.student_epochs, own.n3)),
+                    "distillation": asdict(TEACHING),
+                },
             )
     about = protocol(task, settings) | {
         "sources": "strict but in the case not_strict",
