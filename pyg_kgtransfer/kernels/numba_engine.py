@@ -31,39 +31,98 @@ def multiply_sum(order: EdgeOrder, first: Tensor, second: Tensor) -> Tensor:
     """
     out = torch.empty(order.num_rows, first.shape[1], dtype=first.dtype)
     if out.numel():
-        threads = torch.get_num_threads()
-        _kernel()(
-            order.offsets.numpy(),
-            _even_bounds(order, threads),
+        offsets = order.offsets.numpy()
+        _run(
+            _multiply_sum(),
+            offsets,
+            _even_bounds(offsets),
             order.first.numpy(),
             order.second.numpy(),
             order.weights(first.dtype).numpy(),
-            first.detach().contiguous().numpy(),
-            second.detach().contiguous().numpy(),
+            _numbers(first),
+            _numbers(second),
             out.numpy(),
         )
     return out
 
 
-def _even_bounds(order: EdgeOrder, threads: int) -> np.ndarray:
+def outer_sum(offsets: Tensor, weight: Tensor, shares: Tensor, vectors: Tensor) -> Tensor:
+    """Row i is the sum of w_p shares[p] (outer) vectors[p] over the entries p of row i.
+
+    Args:
+        offsets: [rows + 1] int, where each row starts among the P entries.
+        weight: [P], of the type of the vectors.
+        shares: [P, B] float32 or float64, on the CPU.
+        vectors: [P, D], of the same type.
+
+    Returns:
+        [rows, B, D].
+    """
+    rows, width = len(offsets) - 1, (shares.shape[1], vectors.shape[1])
+    out = torch.empty(rows, *width, dtype=vectors.dtype)
+    if out.numel():
+        starts = offsets.numpy()
+        given = (_numbers(weight), _numbers(shares), _numbers(vectors))
+        _run(_outer_sum(), starts, _even_bounds(starts), *given, out.numpy())
+    return out
+
+
+def outer_sum_gradients(
+    offsets: Tensor, weight: Tensor, shares: Tensor, vectors: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of ``outer_sum`` in its shares and vectors, for that of the sum: [rows, B, D]."""
+    of_shares, of_vectors = torch.zeros_like(shares), torch.zeros_like(vectors)
+    if len(vectors):
+        starts = offsets.numpy()
+        given = (_numbers(weight), _numbers(shares), _numbers(vectors), _numbers(grad))
+        found = (of_shares.numpy(), of_vectors.numpy())
+        _run(_outer_sum_gradients(), starts, _even_bounds(starts), *given, *found)
+    return of_shares, of_vectors
+
+
+def _numbers(table: Tensor) -> np.ndarray:
+    return table.detach().contiguous().numpy()
+
+
+def _even_bounds(offsets: np.ndarray) -> np.ndarray:
     """Rows split in as many runs as there are threads, of about the same number of edges each."""
-    edges = np.linspace(0, len(order.first), threads + 1)
-    bounds = np.searchsorted(order.offsets.numpy(), edges)
-    bounds[0], bounds[-1] = 0, order.num_rows
+    edges = np.linspace(0, offsets[-1], torch.get_num_threads() + 1)
+    bounds = np.searchsorted(offsets, edges)
+    bounds[0], bounds[-1] = 0, len(offsets) - 1
     return bounds
 
 
-@cache
-def _kernel() -> Callable[..., None]:
+def _run(kernel: Callable[..., None], *arguments: np.ndarray) -> None:
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(torch.get_num_threads(), before))
+    try:
+        kernel(*arguments)
+    finally:
+        numba.set_num_threads(before)
+
+
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """``function`` over runs of rows in parallel; compiled once and cached on disk."""
     import numba
 
     # contract: a * b + c in one instruction; NaN and infinity stay what they are
-    @numba.njit(parallel=True, fastmath={"contract"}, cache=True)  # type: ignore[untyped-decorator]
+    compiled: Callable[..., None] = numba.njit(parallel=True, fastmath={"contract"}, cache=True)(
+        function
+    )
+    return compiled
+
+
+@cache
+def _multiply_sum() -> Callable[..., None]:
+    from numba import prange
+
     def summed(
         offsets: Any, bounds: Any, a: Any, b: Any, weights: Any, first: Any, second: Any, out: Any
     ) -> None:
         width = first.shape[1]
-        for run in numba.prange(len(bounds) - 1):
+        for run in prange(len(bounds) - 1):
             for row in range(bounds[run], bounds[run + 1]):
                 for d in range(width):
                     out[row, d] = 0
@@ -72,10 +131,51 @@ def _kernel() -> Callable[..., None]:
                     for d in range(width):
                         out[row, d] += weight * x[d] * z[d]
 
-    most = numba.get_num_threads()
+    return _compiled(summed)
 
-    def run(*arguments: Any) -> None:
-        numba.set_num_threads(min(torch.get_num_threads(), most))
-        summed(*arguments)
 
-    return run
+@cache
+def _outer_sum() -> Callable[..., None]:
+    from numba import prange
+
+    def summed(
+        offsets: Any, bounds: Any, weights: Any, shares: Any, vectors: Any, out: Any
+    ) -> None:
+        for run in prange(len(bounds) - 1):
+            for row in range(bounds[run], bounds[run + 1]):
+                out[row] = 0
+                for entry in range(offsets[row], offsets[row + 1]):
+                    vector = vectors[entry]
+                    for basis in range(shares.shape[1]):
+                        share = weights[entry] * shares[entry, basis]
+                        for d in range(len(vector)):
+                            out[row, basis, d] += share * vector[d]
+
+    return _compiled(summed)
+
+
+@cache
+def _outer_sum_gradients() -> Callable[..., None]:
+    from numba import prange
+
+    def gradients(
+        offsets: Any,
+        bounds: Any,
+        weights: Any,
+        shares: Any,
+        vectors: Any,
+        grad: Any,
+        of_shares: Any,
+        of_vectors: Any,
+    ) -> None:
+        for run in prange(len(bounds) - 1):
+            for row in range(bounds[run], bounds[run + 1]):
+                for entry in range(offsets[row], offsets[row + 1]):
+                    vector, weight = vectors[entry], weights[entry]
+                    for basis in range(shares.shape[1]):
+                        share = weight * shares[entry, basis]
+                        for d in range(len(vector)):
+                            of_vectors[entry, d] += share * grad[row, basis, d]
+                        of_shares[entry, basis] = weight * np.dot(vector, grad[row, basis])
+
+    return _compiled(gradients)

@@ -118,18 +118,23 @@ class SparseMatrix:
                 self.columns.long(), row, self.values, (self.shape[1], self.shape[0])
             )
 
+    def weights(self, dtype: torch.dtype) -> Tensor:
+        """[P] the values of ``dtype``."""
+        if self.values is None:
+            return torch.ones(len(self.columns), dtype=dtype, device=self.columns.device)
+        return self.values.to(dtype)
+
     def csr(self, dtype: torch.dtype) -> Tensor:
         """The matrix as a torch CSR tensor of ``dtype``, built once per type."""
         if dtype not in self._csr:
             with torch.inference_mode(False), warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*Sparse (CSR|invariant)")
-                values = (
-                    torch.ones(len(self.columns), dtype=dtype, device=self.columns.device)
-                    if self.values is None
-                    else self.values.to(dtype)
-                )
                 self._csr[dtype] = torch.sparse_csr_tensor(
-                    self.offsets, self.columns, values, self.shape, check_invariants=False
+                    self.offsets,
+                    self.columns,
+                    self.weights(dtype),
+                    self.shape,
+                    check_invariants=False,
                 )
         return self._csr[dtype]
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR
+from pyg_kgtransfer.kernels.relational_spmm import basis_sum
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import Encoder, LayerOptions, LayerOutput, Representations
 from pyg_kgtransfer.models.inputs import EntityInput
@@ -99,17 +100,11 @@ class RGCNConv(nn.Module):
 
     def propagate(self, x: Tensor, plan: RelationalCSR) -> Tensor:
         """The same for edges that are sorted already, by ``RelationalCSR``."""
-        messages = self._by_basis(x, plan) if self.num_bases else self._by_tile(x, plan)
+        if self.coefficient is not None:
+            messages = basis_sum(plan, x, self.coefficient, self.weight)
+        else:
+            messages = self._by_tile(x, plan)
         return messages + x @ self.self_weight + self.bias
-
-    def _by_basis(self, x: Tensor, plan: RelationalCSR) -> Tensor:
-        pairs = plan.target_pairs
-        sums = pairs.gather(x)  # [P, in] per (target, relation)
-        shares = pairs.relation_gather(self.coefficient)  # [P, B]
-        out = x.new_zeros(())
-        for basis, share in zip(self.weight, shares.unbind(1), strict=True):
-            out = out + pairs.scatter(share.unsqueeze(1) * sums) @ basis
-        return out
 
     def _by_tile(self, x: Tensor, plan: RelationalCSR) -> Tensor:
         tiles = plan.target_tiles

@@ -9,6 +9,7 @@ from torch import Tensor
 from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
 from pyg_kgtransfer.kernels.relational_spmm import (
     ENGINES,
+    basis_sum,
     engine_for,
     forced_engine,
     multiply_sum,
@@ -18,8 +19,8 @@ CPU = torch.device("cpu")
 
 
 @st.composite
-def problems(draw: st.DrawFn) -> tuple[RelationalCSR, Tensor, Tensor, Tensor]:
-    """(plan, incidence [N, M] with weights, source [M], relation [M]) of a random graph."""
+def problems(draw: st.DrawFn) -> tuple[RelationalCSR, Tensor, Tensor, Tensor, Tensor]:
+    """(plan, weighted incidence [N, M], sources, targets, relations [M]) of a random graph."""
     rows, sources = draw(st.integers(0, 5)), draw(st.integers(0, 5))
     relations = draw(st.integers(1, 4))
     edge = st.tuples(
@@ -36,14 +37,14 @@ def problems(draw: st.DrawFn) -> tuple[RelationalCSR, Tensor, Tensor, Tensor]:
     incidence = torch.zeros(rows, len(edges), dtype=torch.float64)
     for number, target in enumerate(table[:, 1]):
         incidence[target, number] = 1.0 if weight is None else weight[number]
-    return plan, incidence, table[:, 0], table[:, 2]
+    return plan, incidence, *table.unbind(1)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @given(problem=problems(), width=st.integers(0, 3), threads=st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
 def test_an_engine_gives_the_dense_sums_and_gradients(engine, problem, width, threads) -> None:
-    plan, incidence, source, relation = problem
+    plan, incidence, source, _, relation = problem
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(plan.num_sources, width, dtype=torch.float64, generator=generator)
     z = torch.randn(plan.num_relations, width, dtype=torch.float64, generator=generator)
@@ -63,6 +64,36 @@ def test_an_engine_gives_the_dense_sums_and_gradients(engine, problem, width, th
             results[name] = (out, *gradients)
     finally:
         torch.set_num_threads(before)
+    for got, expected in zip(results[engine], results["reference"], strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@given(problem=problems(), width=st.integers(0, 3), bases=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_matrices_of_a_basis_give_the_dense_sums_and_gradients(
+    engine, problem, width, bases
+) -> None:
+    plan, incidence, source, target, relation = problem
+    generator = torch.Generator().manual_seed(0)
+    options = {"dtype": torch.float64, "generator": generator}
+    x = torch.randn(plan.num_sources, width, **options)
+    a = torch.randn(plan.num_relations, bases, **options)
+    v = torch.randn(bases, width, 2, **options)
+    upstream = torch.randn(plan.num_rows, 2, **options)
+    count = torch.zeros(plan.num_rows, plan.num_relations, dtype=torch.float64)
+    count.index_put_((target, relation), torch.ones(len(relation)).double(), accumulate=True)
+    results = {}
+    for name in ("reference", engine):
+        inputs = [table.clone().requires_grad_() for table in (x, a, v)]
+        if name == "reference":
+            matrices = torch.einsum("rb,bio->rio", inputs[1], inputs[2])
+            messages = torch.einsum("mi,mio->mo", inputs[0][source], matrices[relation])
+            out = incidence @ (messages / count[target, relation].unsqueeze(1))
+        else:
+            with forced_engine(engine):
+                out = basis_sum(plan, *inputs)
+        results[name] = (out, *torch.autograd.grad(out, inputs, upstream))
     for got, expected in zip(results[engine], results["reference"], strict=True):
         torch.testing.assert_close(got, expected)
 
