@@ -1,6 +1,6 @@
 """PyKEEN's models under the protocol of ``reproduce_kge``, where no published figure fits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -45,8 +45,8 @@ def settings_of(model: str) -> list[dict[str, Any]]:
 PROTOCOL = (
     "PyKEEN's own models, trained here on the same triples with the first seed: bilinear ones with "
     "1-to-N cross entropy by Adagrad 0.1 and Adam 0.01; distances by Adam 0.01 with cross entropy "
-    "and self-adversarially with 16 negatives; inverse triples, early stopping on validation MRR within 100 epochs; the setting with the best "
-    "validation MRR counts. Realistic ranks of both sides, filtered by train, valid and test. "
+    "and self-adversarially with 16 negatives; inverse triples, early stopping on validation MRR "
+    "within 100 epochs; the setting with the best validation MRR counts. Realistic ranks of both sides, filtered by train, valid and test. "
     "Widths are those of our models (complex numbers count twice); entity vectors are not "
     "normalised, ComplEx's drawn by Xavier (both much better than its defaults here), TransE with "
     "L2; the rest is PyKEEN's default."
