@@ -258,28 +258,32 @@ class FlowDistillation(Objective):
         edges = graph.edge_index[:, is_linked]
         if not edges.shape[1]:
             raise ValueError("no edge of the student's graph joins two linked entities (got none)")
-        order = torch.argsort(edges[1], stable=True)
-        self.register_buffer("edges", edges[:, order], persistent=False)
+        edges = edges[:, torch.argsort(edges[1], stable=True)]
+        hidden = [teacher.representations.hidden[layer] for layer in self.layers]
+        with torch.no_grad():  # the teacher's flow stays what it is
+            taught = torch.stack([self._flow(x, teacher.entity_map[edges]) for x in hidden])
+        self.register_buffer("edges", edges, persistent=False)
+        self.register_buffer("taught", taught, persistent=False)
         self.register_buffer("nodes", torch.unique(edges[1]), persistent=False)
 
     def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
-        edges = self._sampled_edges(len(representations.entity), batch.generator)
-        to_teacher = self.teacher.entity_map[edges]
         num_rows = len(representations.entity)
+        chosen = self._sampled_edges(num_rows, batch.generator)
+        edges, all_taught = self.get_buffer("edges")[:, chosen], self.get_buffer("taught")
         terms = []
-        for own, layer in zip(representations.hidden, self.layers, strict=True):
-            taught = self._flow(self.teacher.representations.hidden[layer], to_teacher)
+        for own, taught in zip(representations.hidden, all_taught[:, chosen], strict=True):
             student = self._flow(own, edges)
             terms.append(losses.flow_divergence(student, taught, edges[1], num_rows))
         return torch.stack(terms).mean()
 
     def _sampled_edges(self, num_rows: int, generator: torch.Generator) -> Tensor:
+        """Numbers of the edges into a sample of nodes."""
         edges, nodes = self.get_buffer("edges"), self.get_buffer("nodes")
-        if len(nodes) <= self.sample_size:
-            return edges
+        if len(nodes) > self.sample_size:
+            nodes = _sample(nodes, self.sample_size, generator)
         chosen = torch.zeros(num_rows, dtype=torch.bool, device=edges.device)
-        chosen[_sample(nodes, self.sample_size, generator)] = True
-        return edges[:, chosen[edges[1]]]
+        chosen[nodes] = True
+        return chosen[edges[1]].nonzero().view(-1)
 
     def _flow(self, hidden: Tensor, edges: Tensor) -> Tensor:
         """Flow logits: [N, D], [2, M] -> [M]."""
