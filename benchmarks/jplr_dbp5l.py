@@ -188,14 +188,13 @@ def target_figures(study: Study, target: str) -> dict[str, float]:
     for name, result in results.items():
         figures |= result_figures(f"{target}.{name}", result, parts)
     for base, suffix in (("target_only", "gain"), ("copy_rule", "gain_over_copy_rule")):
-        comparison = compare(
-            in_target_ids(results[base], split),
-            in_target_ids(results["student"], split),
-            copyable=parts.copyable,
-        )
+        pair = [in_target_ids(results[name], split) for name in (base, "student")]
+        by_pair = compare(pair[0], pair[1], copyable=parts.copyable)
+        by_fact = compare(pair[0], pair[1], copyable=parts.stated)
         for part, gain in (
-            ("", comparison.overall["mrr"]),
-            ("not_copyable.", comparison.copyable["not copyable"]["mrr"]),
+            ("", by_pair.overall["mrr"]),
+            ("not_copyable.", by_pair.copyable["not copyable"]["mrr"]),
+            ("not_stated.", by_fact.copyable["not copyable"]["mrr"]),
         ):
             stem = f"{target}.student.{part}{suffix}"
             figures |= {stem: gain.gain, f"{stem}_low": gain.low, f"{stem}_high": gain.high}
