@@ -89,7 +89,7 @@ class Dbp5l:
     def subgraph(self, target: str, teacher: Checkpoint) -> LinkedKG:
         """The student's graph: the target's training facts and the sources' between its entities.
 
-        What lies farther the teacher has seen; with it, students learned more slowly, not better.
+        What lies farther is the teacher's to tell.
         """
         graph = self.splits[target].train
         whole = self.with_source_facts(target).graph
