@@ -72,7 +72,6 @@ CASES: Mapping[str, Mapping[str, Case]] = {
 
 def case_figures(name: str, case: Case, settings: AtlasSettings) -> Found:
     """All rows of one case and seed, under ``NAME.ROW.METRIC``."""
-    settings = replace(settings, encoder=case.encoder, decoder=case.decoder)
     task = case.task(settings.seed)
     rows = study_rows(task, settings)
     gains = gains_over_target_only(rows, task)
@@ -118,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     benchmark = Benchmark.begin("jplr_atlas", given, data=data)
     for seed in benchmark.seeds:
         for name, case in cases.items():
-            own = replace(settings, seed=seed)
+            own = replace(settings, encoder=case.encoder, decoder=case.decoder, seed=seed)
             benchmark.run(
                 f"{name}.seed{seed}",
                 partial(case_figures, name, case, own),

@@ -123,7 +123,7 @@ class AtlasSettings:
     """How the models of the study are made and trained.
 
     Attributes:
-        encoder: ``"shallow"``, ``"rgcn"`` or ``"compgcn"``.
+        encoder: ``"rgcn"`` (of 8 bases), ``"compgcn"`` or ``"shallow"``.
         decoder: As in ``ModelConfig``.
         teacher_width: D of the teacher.
         student_width: D of the student and of its twin without sources.
@@ -137,7 +137,7 @@ class AtlasSettings:
         progress: Show the training on stderr.
     """
 
-    encoder: str = "compgcn"
+    encoder: str = "rgcn"
     decoder: str = "complex"
     teacher_width: int = 160
     student_width: int = 100

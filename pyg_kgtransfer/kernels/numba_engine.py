@@ -29,11 +29,27 @@ def multiply_sum(order: EdgeOrder, first: Tensor, second: Tensor) -> Tensor:
     Returns:
         [rows, D].
     """
+    return _products(_multiply_sum(), order, first, second)
+
+
+def complex_multiply_sum(
+    order: EdgeOrder, first: Tensor, second: Tensor, *, conjugate: bool
+) -> Tensor:
+    """The same with complex products; ``conjugate``: of conj(first[a]) and second[b].
+
+    Complex vectors are stored as reals, the real halves first: [A, 2F] and [B, 2F] -> [rows, 2F].
+    """
+    return _products(_complex_multiply_sum(), order, first, second, -1.0 if conjugate else 1.0)
+
+
+def _products(
+    kernel: Callable[..., None], order: EdgeOrder, first: Tensor, second: Tensor, *more: float
+) -> Tensor:
     out = torch.empty(order.num_rows, first.shape[1], dtype=first.dtype)
     if out.numel():
         offsets = order.offsets.numpy()
         _run(
-            _multiply_sum(),
+            kernel,
             offsets,
             _even_bounds(offsets),
             order.first.numpy(),
@@ -41,6 +57,7 @@ def multiply_sum(order: EdgeOrder, first: Tensor, second: Tensor) -> Tensor:
             order.weights(first.dtype).numpy(),
             _numbers(first),
             _numbers(second),
+            *(first.new_tensor(number).numpy()[()] for number in more),
             out.numpy(),
         )
     return out
@@ -130,6 +147,35 @@ def _multiply_sum() -> Callable[..., None]:
                     x, z, weight = first[a[edge]], second[b[edge]], weights[edge]
                     for d in range(width):
                         out[row, d] += weight * x[d] * z[d]
+
+    return _compiled(summed)
+
+
+@cache
+def _complex_multiply_sum() -> Callable[..., None]:
+    from numba import prange
+
+    def summed(
+        offsets: Any,
+        bounds: Any,
+        a: Any,
+        b: Any,
+        weights: Any,
+        first: Any,
+        second: Any,
+        sign: Any,
+        out: Any,
+    ) -> None:
+        half = first.shape[1] // 2
+        for run in prange(len(bounds) - 1):
+            for row in range(bounds[run], bounds[run + 1]):
+                out[row] = 0
+                for edge in range(offsets[row], offsets[row + 1]):
+                    x, z, weight = first[a[edge]], second[b[edge]], weights[edge]
+                    for d in range(half):
+                        real, imaginary = weight * x[d], weight * sign * x[half + d]
+                        out[row, d] += real * z[d] - imaginary * z[half + d]
+                        out[row, half + d] += real * z[half + d] + imaginary * z[d]
 
     return _compiled(summed)
 

@@ -42,19 +42,55 @@ def multiply_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
         >>> multiply_sum(plan, x, z).view(-1).tolist()
         [0.0, 0.0, 13.0]
     """
+    _check_tables(plan, x, z)
+    if engine_for(x.device) == "torch":
+        pairs = plan.source_pairs
+        return pairs.scatter(pairs.gather(x) * pairs.relation_gather(z))
+    out: Tensor = _fused(_Product, plan, x, z)
+    return out
+
+
+def conjugate_multiply_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
+    """out[v] = sum over the edges (u, r) -> v of w conj(x_u) * z_r, complex.
+
+    Complex vectors are stored as reals, the real halves first. For the rest see ``multiply_sum``.
+
+    Args:
+        plan: The edges.
+        x: [S, 2F] source vectors.
+        z: [R, 2F] relation vectors.
+
+    Returns:
+        [N, 2F].
+
+    Raises:
+        ValueError: As ``multiply_sum``, and if the width is odd.
+
+    Example:
+        >>> plan = RelationalCSR(torch.tensor([[0], [1]]), torch.tensor([0]), 2, 1)
+        >>> x, z = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[3.0, 4.0]])
+        >>> conjugate_multiply_sum(plan, x, z)[1].tolist()  # (1 - 2i) (3 + 4i)
+        [11.0, -2.0]
+    """
+    _check_tables(plan, x, z)
+    if x.shape[1] % 2:
+        raise ValueError(f"complex vectors have an even width (got {x.shape[1]})")
+    if engine_for(x.device) == "torch":
+        pairs = plan.source_pairs
+        a_re, a_im = pairs.gather(x).chunk(2, dim=1)
+        b_re, b_im = pairs.relation_gather(z).chunk(2, dim=1)
+        products = [a_re * b_re + a_im * b_im, a_re * b_im - a_im * b_re]
+        return pairs.scatter(torch.cat(products, dim=1))
+    out: Tensor = _fused(_ConjugateProduct, plan, x, z)
+    return out
+
+
+def _check_tables(plan: RelationalCSR, x: Tensor, z: Tensor) -> None:
     for name, table, rows in (("x", x, plan.num_sources), ("z", z, plan.num_relations)):
         if table.dim() != 2 or len(table) != rows:
             raise ValueError(f"{name} must have shape [{rows}, D] (got {list(table.shape)})")
     if x.shape[1] != z.shape[1]:
         raise ValueError(f"x and z must be equally wide (got {x.shape[1]} and {z.shape[1]})")
-    if engine_for(x.device) == "torch":
-        pairs = plan.source_pairs
-        summed: Tensor = pairs.scatter(pairs.gather(x) * pairs.relation_gather(z))
-        return summed
-    dtype = torch.promote_types(x.dtype, z.dtype)
-    wide = torch.promote_types(dtype, torch.float32)
-    fused: Tensor = _fused(x.to(wide), z.to(wide), plan)
-    return fused.to(dtype)
 
 
 def basis_sum(plan: RelationalCSR, x: Tensor, coefficient: Tensor, basis: Tensor) -> Tensor:
@@ -139,8 +175,8 @@ def _known(name: str) -> str:
     return name
 
 
-class _Fused(torch.autograd.Function):
-    """The sum, and its gradients as sums over the same edges in other orders."""
+class _Product(torch.autograd.Function):
+    """Sums of products, and their gradients as sums over the same edges in other orders."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, z: Tensor, plan: RelationalCSR) -> Tensor:
@@ -155,6 +191,28 @@ class _Fused(torch.autograd.Function):
         needs_x, needs_z, _ = ctx.needs_input_grad
         grad_x = numba_engine.multiply_sum(ctx.plan.by_source, grad, z) if needs_x else None
         grad_z = numba_engine.multiply_sum(ctx.plan.by_relation, grad, x) if needs_z else None
+        return grad_x, grad_z, None
+
+
+class _ConjugateProduct(torch.autograd.Function):
+    """The same of conj(x) z: the gradient of x is conj(g) z, that of z is g x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, z: Tensor, plan: RelationalCSR) -> Tensor:
+        ctx.save_for_backward(x, z)
+        ctx.plan = plan
+        return numba_engine.complex_multiply_sum(plan.by_target, x, z, conjugate=True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, z = ctx.saved_tensors
+        needs_x, needs_z, _ = ctx.needs_input_grad
+        plan, grad_x, grad_z = ctx.plan, None, None
+        if needs_x:
+            grad_x = numba_engine.complex_multiply_sum(plan.by_source, grad, z, conjugate=True)
+        if needs_z:
+            grad_z = numba_engine.complex_multiply_sum(plan.by_relation, grad, x, conjugate=False)
         return grad_x, grad_z, None
 
 
@@ -186,6 +244,10 @@ def _outer(shares: Tensor, vectors: Tensor, scatter: SparseMatrix) -> Tensor:
 
 
 @torch.compiler.disable
-def _fused(x: Tensor, z: Tensor, plan: RelationalCSR) -> Tensor:
-    result: Tensor = _Fused.apply(x, z, plan)
-    return result
+def _fused(
+    product: type[torch.autograd.Function], plan: RelationalCSR, x: Tensor, z: Tensor
+) -> Tensor:
+    dtype = torch.promote_types(x.dtype, z.dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    summed: Tensor = product.apply(x.to(wide), z.to(wide), plan)
+    return summed.to(dtype)

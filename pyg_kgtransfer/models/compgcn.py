@@ -6,10 +6,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pyg_kgtransfer.functional.scores import complex_conjugate, complex_product
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR
-from pyg_kgtransfer.kernels.relational_spmm import multiply_sum
+from pyg_kgtransfer.kernels.relational_spmm import conjugate_multiply_sum, multiply_sum
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import Encoder, LayerOptions, LayerOutput, Representations
 from pyg_kgtransfer.models.inputs import EntityInput
@@ -260,11 +259,8 @@ def _subtract_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
 def _correlate_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
     if not (x.numel() and z.numel()):  # which no Fourier transform takes; no edges either
         return x.new_zeros(plan.num_rows, x.shape[1])
-    pairs = plan.source_pairs
-    products = complex_product(  # [P, 2F], real halves first
-        complex_conjugate(pairs.gather(_spectrum(x))), pairs.relation_gather(_spectrum(z))
-    )
-    real, imaginary = pairs.scatter(products).chunk(2, dim=1)
+    sums = conjugate_multiply_sum(plan, _spectrum(x), _spectrum(z))
+    real, imaginary = sums.chunk(2, dim=1)
     return torch.fft.irfft(torch.complex(real, imaginary), n=x.shape[1])
 
 

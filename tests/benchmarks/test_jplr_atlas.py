@@ -46,7 +46,9 @@ def test_n3_is_for_bilinear_decoders() -> None:
 @pytest.mark.parametrize("name", ["shallow", "transe_l2"])
 def test_a_case_gives_a_figure_for_every_cell_of_its_table(name: str) -> None:
     cases = {name: case for part in CASES.values() for name, case in part.items()}
-    found = case_figures(name, cases[name], TINY)
+    case = cases[name]
+    settings = replace(TINY, encoder=case.encoder, decoder=case.decoder)
+    found = case_figures(name, case, settings)
     rows = table(found.figures, [name])
     assert [row["model"] for row in rows] == [
         "copy rule", "target only", "teacher", "finetuned", "student"

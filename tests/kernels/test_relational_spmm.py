@@ -10,6 +10,7 @@ from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
 from pyg_kgtransfer.kernels.relational_spmm import (
     ENGINES,
     basis_sum,
+    conjugate_multiply_sum,
     engine_for,
     forced_engine,
     multiply_sum,
@@ -40,11 +41,26 @@ def problems(draw: st.DrawFn) -> tuple[RelationalCSR, Tensor, Tensor, Tensor, Te
     return plan, incidence, *table.unbind(1)
 
 
+def complex_conjugate_product(left: Tensor, right: Tensor) -> Tensor:
+    half = left.shape[1] // 2
+    a, b = (torch.complex(table[:, :half], table[:, half:]) for table in (left, right))
+    product = a.conj() * b
+    return torch.cat([product.real, product.imag], dim=1)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-@given(problem=problems(), width=st.integers(0, 3), threads=st.integers(1, 3))
+@pytest.mark.parametrize(
+    ("sums", "combine"),
+    [(multiply_sum, torch.mul), (conjugate_multiply_sum, complex_conjugate_product)],
+    ids=["product", "conjugate product"],
+)
+@given(problem=problems(), half_width=st.integers(0, 2), threads=st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
-def test_an_engine_gives_the_dense_sums_and_gradients(engine, problem, width, threads) -> None:
+def test_an_engine_gives_the_dense_sums_and_gradients(
+    engine, sums, combine, problem, half_width, threads
+) -> None:
     plan, incidence, source, _, relation = problem
+    width = 2 * half_width
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(plan.num_sources, width, dtype=torch.float64, generator=generator)
     z = torch.randn(plan.num_relations, width, dtype=torch.float64, generator=generator)
@@ -56,10 +72,10 @@ def test_an_engine_gives_the_dense_sums_and_gradients(engine, problem, width, th
         for name in ("reference", engine):
             a, b = x.clone().requires_grad_(), z.clone().requires_grad_()
             if name == "reference":
-                out = incidence @ (a[source] * b[relation])
+                out = incidence @ combine(a[source], b[relation])
             else:
                 with forced_engine(engine):
-                    out = multiply_sum(plan, a, b)
+                    out = sums(plan, a, b)
             gradients = torch.autograd.grad(out, (a, b), upstream)
             results[name] = (out, *gradients)
     finally:
@@ -180,3 +196,9 @@ def test_tables_that_do_not_fit_are_refused(x, z, message) -> None:
     plan = RelationalCSR(torch.tensor([[0], [1]]), torch.tensor([0]), 2, 1)
     with pytest.raises(ValueError, match=message):
         multiply_sum(plan, x, z)
+
+
+def test_half_a_complex_number_is_refused() -> None:
+    plan = RelationalCSR(torch.tensor([[0], [1]]), torch.tensor([0]), 2, 1)
+    with pytest.raises(ValueError, match="even width"):
+        conjugate_multiply_sum(plan, torch.ones(2, 3), torch.ones(1, 3))
