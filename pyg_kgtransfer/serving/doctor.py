@@ -133,20 +133,37 @@ def _engine(module: str) -> Json:
 
 
 def _devices() -> Json:
-    """What torch can compute on."""
+    """What torch can compute on, and with which engine edges are summed there."""
     import torch  # takes seconds, and does not load everywhere: that is for us to find out
 
     cuda = torch.cuda.is_available()
     count = torch.cuda.device_count() if cuda else 0
     return {
-        "cpu": {"cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "cpu": {
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "engine": _engine_in_use("cpu"),
+        },
         "cuda": {
             "available": cuda,
             "built_for": torch.version.cuda,
             "names": [torch.cuda.get_device_name(i) for i in range(count)],
+            "engine": _engine_in_use("cuda"),
         },
         "mps": {"available": torch.backends.mps.is_available()},
     }
+
+
+def _engine_in_use(device: str) -> str:
+    """Which engine sums edges there, or what is wrong with the one that is forced."""
+    import torch
+
+    from pyg_kgtransfer.kernels.relational_spmm import engine_for
+
+    try:
+        return engine_for(torch.device(device))
+    except ValueError as error:
+        return str(error)
 
 
 def _data() -> tuple[Json, list[str]]:

@@ -23,6 +23,7 @@ def test_it_is_ready_for_json_and_names_what_is_required() -> None:
     assert found["required"]["jsonargparse"]["wanted"].startswith(">=")  # not its own extra
     assert set(found["extras"]) >= {"plot", "pandas", "tensorboard", "atlas", "scatter"}
     assert found["devices"]["cuda"]["available"] == torch.cuda.is_available()
+    assert found["devices"]["cpu"]["engine"] == "numba"
 
 
 def test_what_is_not_installed_is_no_problem_where_it_is_an_extra(
