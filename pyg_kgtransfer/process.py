@@ -4,16 +4,17 @@ import ctypes
 import os
 import sys
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # names of glibc's mallopt
-_KEPT_BYTES, _PAD_BYTES = 2**31 - 1, 2**28
+# of glibc's mallopt: keep so much freed memory, ask for so much at once, and hand back at once only
+# blocks from this size on (the largest that it takes)
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = (-1, 2**31 - 1), (-2, 2**28), (-3, 2**25)
 
 
 def prepare() -> None:
     """Threads that wait asleep, and memory that is kept from one training step to the next.
 
     Threads that spin while they wait are many times slower as soon as anything else runs on the
-    machine. And glibc hands every large block back to the system when it is freed, so that each
-    step pays for zeroed pages anew: about a fifth of a training step's time. For programs
+    machine. And glibc hands large blocks back to the system as soon as they are freed, so that each
+    step pays for zeroed pages anew: up to a fifth of a training step's time. For programs
     (``kgt``, benchmarks); a library must not decide this for the program that imports it.
     Settings of the user's own (``OMP_WAIT_POLICY``, ``MALLOC_*``) stay as they are.
 
@@ -26,9 +27,5 @@ def prepare() -> None:
     if sys.platform.startswith("linux") and not any(k.startswith("MALLOC_") for k in os.environ):
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in every C library
         if mallopt is not None:
-            for name, value in (
-                (_MMAP_MAX, 0),
-                (_TRIM_THRESHOLD, _KEPT_BYTES),
-                (_TOP_PAD, _PAD_BYTES),
-            ):
+            for name, value in (_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD):
                 mallopt(name, value)

@@ -9,15 +9,15 @@ import pytest
 _HELD_AFTER_FREEING = """
 from pyg_kgtransfer.process import prepare
 {prepare}
-block = bytearray(b"x") * 2**28
-del block
+blocks = [bytearray(b"x") * 2**24 for _ in range(16)]
+del blocks
 with open("/proc/self/statm") as stream:
     print(int(stream.read().split()[1]) * 4096 // 2**20)
 """
 
 
 def megabytes_held(prepare: str, **environment: str) -> int:
-    """Memory of a process that has freed a block of 256 MB."""
+    """Memory of a process that has freed 16 blocks of 16 MB."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     script = _HELD_AFTER_FREEING.format(prepare=prepare)
     done = subprocess.run(
