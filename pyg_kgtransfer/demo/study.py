@@ -130,8 +130,7 @@ class AtlasSettings:
         teacher_epochs: Passes of the teacher over the joint graph.
         student_epochs: Passes of the student over the linked subgraph.
         alone_epochs: Passes of the twin over the target, at most.
-        n3: Weight of N3 where several graphs are learned (best validation MRR of 0.05 to 0.2); of
-            bilinear decoders alone, distances have none.
+        n3: Weight of N3 where several graphs are learned (best validation MRR of 0.05 to 0.2).
         alone_n3: The same where the target is learned alone (likewise).
         seed: Of weights and batches.
         progress: Show the training on stderr.
@@ -150,7 +149,11 @@ class AtlasSettings:
     progress: bool = True
 
     def recipe(self, width: int, epochs: int, n3: float) -> Recipe:
-        """The recipe of one model: 1-vs-all with N3, Adagrad."""
+        """The recipe of one model: 1-vs-all with N3 by Adagrad.
+
+        Distances (TransE, RotatE) learn from negative samples by Adam, several times better here.
+        """
+        is_bilinear = self.decoder in BILINEAR
         model = ModelConfig(
             encoder=self.encoder,
             decoder=self.decoder,
@@ -162,12 +165,14 @@ class AtlasSettings:
         )
         return Recipe(
             model,
-            ObjectiveConfig(n3=n3 if self.decoder in BILINEAR else 0.0, num_candidates=500),
+            ObjectiveConfig(n3=n3, num_candidates=500)
+            if is_bilinear
+            else ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=64),
             BatchOptions(batch_size=1024, seed=self.seed),
             TrainConfig(
                 epochs=epochs,
-                optimizer="adagrad",
-                learning_rate=0.1,
+                optimizer="adagrad" if is_bilinear else "adam",
+                learning_rate=0.1 if is_bilinear else 0.01,
                 validate_every=2,
                 patience=5,
                 seed=self.seed,
@@ -245,7 +250,8 @@ def move(
 ) -> Checkpoint:
     """The teacher moved to the target, less every other entity, and trained on there."""
     recipe = settings.recipe(settings.teacher_width, settings.student_epochs, settings.n3)
-    gentle = replace(recipe.training, learning_rate=0.02, validate_every=1)
+    rate = recipe.training.learning_rate / 5
+    gentle = replace(recipe.training, learning_rate=rate, validate_every=1)
     recipe = replace(recipe, training=gentle)
     return finetune(teacher, task.target, recipe=recipe, run_dir=run_dir)
 

@@ -37,10 +37,10 @@ def test_cases_change_what_is_linked() -> None:
     assert main.graph.fingerprint() == Case().task(1).linked.graph.fingerprint()
 
 
-def test_n3_is_for_bilinear_decoders() -> None:
-    for decoder, n3 in (("complex", 0.1), ("rotate", 0.0), ("transe_l1", 0.0)):
+def test_distances_learn_from_negative_samples() -> None:
+    for decoder, loss in (("complex", "one_vs_all"), ("rotate", "self_adversarial")):
         settings = replace(TINY, decoder=decoder)
-        assert settings.recipe(8, 1, settings.n3).objective.n3 == n3
+        assert settings.recipe(8, 1, settings.n3).objective.loss == loss
 
 
 @pytest.mark.parametrize("name", ["shallow", "transe_l2"])
