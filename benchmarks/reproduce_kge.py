@@ -117,7 +117,14 @@ _FB15K237 = _recipe("complex", _one_vs_all(0.02), _ADAGRAD, epochs=100, batch_si
 RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("umls", "distmult"): _recipe("distmult", _one_vs_all(0.003), _ADAGRAD, epochs=100),
     ("umls", "complex"): _recipe("complex", _one_vs_all(0.005), _ADAGRAD, epochs=100),
-    ("umls", "rotate"): _recipe("rotate", _SAMPLED, _ADAM, epochs=150, width=128),
+    ("umls", "rotate"): _recipe(
+        "rotate",
+        ObjectiveConfig("self_adversarial", margin=9.0, num_negatives=64),
+        ("adam", 2e-2),
+        epochs=120,
+        width=128,
+        batch_size=512,
+    ),
     ("umls", "transe"): _recipe("transe_l2", _one_vs_all(), _ADAM, epochs=100, width=128),
     ("umls", "compgcn"): _with_compgcn(
         _recipe("distmult", _one_vs_all(), _ADAM, epochs=60, width=128, batch_size=512)
