@@ -14,7 +14,7 @@ def prepare() -> None:
 
     Threads that spin while they wait are many times slower as soon as anything else runs on the
     machine. And glibc hands large blocks back to the system as soon as they are freed, so that each
-    step pays for zeroed pages anew: up to a fifth of a training step's time. For programs
+    step pays for zeroed pages anew. For programs
     (``kgt``, benchmarks); a library must not decide this for the program that imports it.
     Settings of the user's own (``OMP_WAIT_POLICY``, ``MALLOC_*``) stay as they are.
 

@@ -151,7 +151,7 @@ class AtlasSettings:
     def recipe(self, width: int, epochs: int, n3: float) -> Recipe:
         """The recipe of one model: 1-vs-all with N3 by Adagrad.
 
-        Distances (TransE, RotatE) learn from negative samples by Adam, several times better here.
+        Distances learn from negative samples by Adam (TransE alone: .30 against .10 by 1-vs-all).
         """
         is_bilinear = self.decoder in BILINEAR
         model = ModelConfig(
