@@ -128,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                     "distillation": asdict(TEACHING),
                 },
             )
+    of_case = ("encoder", "decoder", "seed")
     about = protocol(task, settings) | {
+        "settings": {k: v for k, v in asdict(settings).items() if k not in of_case},
         "sources": "strict but in the case not_strict",
         "figures": "medians over seeds; of a gain's interval, medians of its ends",
     }

@@ -112,12 +112,14 @@ def _even_bounds(offsets: np.ndarray) -> np.ndarray:
 def _run(kernel: Callable[..., None], *arguments: np.ndarray) -> None:
     import numba
 
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(torch.get_num_threads(), before))
+    threads, before = torch.get_num_threads(), numba.get_num_threads()
+    numba.set_num_threads(min(threads, before))
     try:
         kernel(*arguments)
     finally:
         numba.set_num_threads(before)
+        if torch.get_num_threads() != threads:  # Numba's first launch sets OpenMP's number, too
+            torch.set_num_threads(threads)
 
 
 def _compiled(function: Callable[..., None]) -> Callable[..., None]:

@@ -1,5 +1,8 @@
 """Every engine against one dense reference in float64, forward and gradients."""
 
+import subprocess
+import sys
+
 import hypothesis.strategies as st
 import pytest
 import torch
@@ -166,6 +169,21 @@ def test_a_large_graph_gives_the_same_numbers_with_any_number_of_threads() -> No
         torch.set_num_threads(before)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+
+
+def test_the_first_sum_of_a_process_leaves_torchs_threads_as_they_were() -> None:
+    script = (
+        "import torch; torch.set_num_threads(1)\n"
+        "from pyg_kgtransfer.kernels.relational_csr import RelationalCSR\n"
+        "from pyg_kgtransfer.kernels.relational_spmm import multiply_sum\n"
+        "plan = RelationalCSR(torch.tensor([[0], [1]]), torch.tensor([0]), 2, 1)\n"
+        "multiply_sum(plan, torch.ones(2, 2), torch.ones(1, 2))\n"
+        "print(torch.get_num_threads())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1"]
 
 
 def test_the_engine_can_be_forced_and_wrong_ones_are_refused(monkeypatch) -> None:
