@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "pyg_kgtransfer"
 FLOORS = {
-    "functional": 0, "kernels": 0, "process": 0, "graph": 1, "sources": 2, "linking": 2,
+    "functional": 0, "process": 0, "kernels": 1, "graph": 1, "sources": 2, "linking": 2,
     "models": 3, "objectives": 4, "training": 5, "evaluation": 5, "transfer": 6, "serving": 7,
     "demo": 7, "commands": 8, "cli": 9,
 }  # fmt: skip

@@ -13,6 +13,7 @@ from pyg_kgtransfer.functional import ranking
 from pyg_kgtransfer.functional.segments import segment_offsets
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import HeldOut, Split
+from pyg_kgtransfer.kernels.counting import NotFiniteScoreError, filtered_counts
 
 Pairs = tuple[Tensor, Tensor]
 _FILTERS = {"valid": ("train", "valid"), "test": ("train", "valid", "test")}
@@ -174,21 +175,18 @@ class LinkPrediction:
         def rank(start: int, stop: int) -> Tensor:
             anchors, relations = keys[start:stop] // num_relations, keys[start:stop] % num_relations
             scores = side.score(anchors, relations)  # [stop - start, K]
-            self._check_scores(scores, side, torch.stack([anchors, relations], 1), candidates)
+            self._check_shape(scores, len(anchors), candidates)
             triples = order[offsets[start] : offsets[stop]]
-            true_row, true_column = query[triples] - start, columns[answer[triples]]
+            true = query[triples] - start, columns[answer[triples]]
             row, known = side.known(anchors, relations)
             is_candidate = columns[known] >= 0
-            filtered = ranking.filter_scores(
-                scores,
-                torch.cat([row[is_candidate], true_row]),
-                torch.cat([columns[known][is_candidate], true_column]),
-            )
-            greater, equal = ranking.rank_counts(
-                filtered, true_row, scores[true_row, true_column], chunk=chunks.rows
-            )
-            competing = ranking.competitor_counts(filtered)[true_row] + 1  # and the answer itself
-            return torch.stack([greater, equal, competing])
+            filtered = row[is_candidate], columns[known][is_candidate]
+            try:
+                counts = filtered_counts(scores, filtered, true, chunk=chunks.rows)
+            except NotFiniteScoreError as error:
+                asked = anchors[error.row].item(), relations[error.row].item()
+                raise self._not_finite(scores[error.row], side, asked, candidates) from None
+            return torch.stack(counts)
 
         by_query = torch.cat(chunks.run(len(keys), rank), dim=1)  # [3, T]
         return torch.empty_like(by_query).index_copy(1, order, by_query)
@@ -259,10 +257,8 @@ class LinkPrediction:
                 f"{int(outside.any(1).sum()):,} of {len(triples):,} triples have such an end)"
             )
 
-    def _check_scores(
-        self, scores: Tensor, side: _Side, queries: Tensor, candidates: Tensor
-    ) -> None:
-        wanted = (len(queries), len(candidates))
+    def _check_shape(self, scores: Tensor, num_queries: int, candidates: Tensor) -> None:
+        wanted = (num_queries, len(candidates))
         if scores.shape != wanted:
             hint = "" if self.candidates is not None else (
                 "; where the model knows more entities than the ranked graph, say a joint graph, "
@@ -272,15 +268,16 @@ class LinkPrediction:
                 f"the model must score {wanted[1]:,} candidates for each of {wanted[0]:,} queries "
                 f"(got {tuple(scores.shape)}){hint}"
             )
-        low, high = torch.aminmax(scores)  # NaN and infinities show in them
-        if bool(torch.isfinite(low)) and bool(torch.isfinite(high)):
-            return
-        row, column = (~torch.isfinite(scores)).nonzero()[0].tolist()
-        anchor, relation = queries[row].tolist()
-        answer = int(candidates[column])
+
+    def _not_finite(
+        self, scores: Tensor, side: _Side, asked: tuple[int, int], candidates: Tensor
+    ) -> ValueError:
+        """What to say of the first score of a query that is not finite."""
+        column = int((~torch.isfinite(scores)).nonzero()[0])
+        (anchor, relation), answer = asked, int(candidates[column])
         triple = (answer, relation, anchor) if side.is_head else (anchor, relation, answer)
-        raise ValueError(
-            f"every score must be finite (got {scores[row, column].item()} for "
+        return ValueError(
+            f"every score must be finite (got {scores[column].item()} for "
             f"{self.groups.triple(triple)}); the model has diverged or its input is not finite"
         )
 

@@ -1,6 +1,5 @@
 """CPU: sums over edges in fused loops, compiled by Numba; nothing of an edge's size is written."""
 
-from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -9,7 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyg_kgtransfer.kernels.sparse_matrix import EdgeOrder
+from pyg_kgtransfer.kernels import torch_engine
+from pyg_kgtransfer.kernels.csr import CSR, EdgeOrder
+from pyg_kgtransfer.kernels.products import Product
+
+_TILE_NUMBERS = 1 << 13  # of a table at a time, 32 KB in float32
 
 
 @cache
@@ -18,83 +21,138 @@ def is_available() -> bool:
     return find_spec("numba") is not None
 
 
-def multiply_sum(order: EdgeOrder, first: Tensor, second: Tensor) -> Tensor:
-    """Row i is the sum of w first[a] * second[b] over the edges (a, b) of row i.
+def why_not(device: torch.device) -> str:
+    """Why this engine cannot work on ``device``; empty if it can."""
+    if device.type != "cpu":
+        return f"it works on the CPU (got {device})"
+    return "" if is_available() else "it needs `pip install pyg-kgtransfer[fast]`"
+
+
+table_type = torch_engine.table_type
+csr_product = torch_engine.csr_product  # MKL's is as fast
+
+
+def csr_dots(matrix: CSR, left: Tensor, right: Tensor) -> Tensor:
+    """left[row] . right[column] at each entry: [rows, D], [columns, D] -> [P]."""
+    out = torch.empty(len(matrix.columns), dtype=left.dtype)
+    if len(out):
+        offsets, columns = matrix.offsets.numpy(), matrix.columns.numpy()
+        given = (_numbers(left), _numbers(right), out.numpy())
+        _run("row_dots", offsets, _even_bounds(offsets), columns, *given)
+    return out
+
+
+def product_sum(
+    edges: EdgeOrder, first: Tensor, second: Tensor, weight: Tensor, kind: Product
+) -> Tensor:
+    """Row i: the sum of w first[a] second[b] over its edges (a, b).
 
     Args:
-        order: The edges by row.
+        edges: By row.
         first: [A, D] float32 or float64, on the CPU.
         second: [B, D], of the same type.
+        weight: [M], in the order of ``edges``, of the same type.
+        kind: Which product.
 
     Returns:
         [rows, D].
     """
-    return _products(_multiply_sum(), order, first, second)
-
-
-def complex_multiply_sum(
-    order: EdgeOrder, first: Tensor, second: Tensor, *, conjugate: bool
-) -> Tensor:
-    """The same with complex products; ``conjugate``: of conj(first[a]) and second[b].
-
-    Complex vectors are stored as reals, the real halves first: [A, 2F] and [B, 2F] -> [rows, 2F].
-    """
-    return _products(_complex_multiply_sum(), order, first, second, -1.0 if conjugate else 1.0)
-
-
-def _products(
-    kernel: Callable[..., None], order: EdgeOrder, first: Tensor, second: Tensor, *more: float
-) -> Tensor:
-    out = torch.empty(order.num_rows, first.shape[1], dtype=first.dtype)
+    out = torch.empty(edges.num_rows, first.shape[1], dtype=first.dtype)
     if out.numel():
-        offsets = order.offsets.numpy()
-        _run(
-            kernel,
-            offsets,
-            _even_bounds(offsets),
-            order.first.numpy(),
-            order.second.numpy(),
-            order.weights(first.dtype).numpy(),
-            _numbers(first),
-            _numbers(second),
-            *(first.new_tensor(number).numpy()[()] for number in more),
-            out.numpy(),
-        )
+        name, sign = _loop(kind, first)
+        given = (_numbers(weight), _numbers(first), _numbers(second), *sign, out.numpy())
+        _run(f"{name}_sum", *_places(edges), *given)
     return out
 
 
-def outer_sum(offsets: Tensor, weight: Tensor, shares: Tensor, vectors: Tensor) -> Tensor:
-    """Row i is the sum of w_p shares[p] (outer) vectors[p] over the entries p of row i.
+def product_dots(
+    edges: EdgeOrder, left: Tensor, first: Tensor, second: Tensor, kind: Product
+) -> Tensor:
+    """left[row] . (first[a] second[b]) at each edge: [M]."""
+    out = torch.zeros(len(edges.edge), dtype=left.dtype)
+    if len(out):
+        name, sign = _loop(kind, first)
+        given = (_numbers(left), _numbers(first), _numbers(second), *sign, out.numpy())
+        _run(f"{name}_dots", *_places(edges), *given)
+    return out
+
+
+def scores_of_all(query: Tensor, table: Tensor, pairing: int) -> Tensor:
+    """Each query against each row: [B, D], [N, D] -> [B, N]."""
+    out = torch.empty(len(query), len(table), dtype=query.dtype)
+    tile = max(1, _TILE_NUMBERS // max(1, query.shape[1]))
+    _run("scores_of_all", int(pairing), _numbers(query), _numbers(table), tile, out.numpy())
+    return out
+
+
+def pull_all(of: Tensor, other: Tensor, found: Tensor, grad: Tensor, pairing: int) -> Tensor:
+    """Sum over j of grad[i, j] d score(of[i], other[j]) / d of[i]: [A, D]."""
+    out = torch.empty_like(of, memory_format=torch.contiguous_format)
+    given = (_numbers(table) for table in (of, other, found, grad))
+    _run("pull_all", int(pairing), *given, out.numpy())
+    return out
+
+
+def scores_of_own(query: Tensor, table: Tensor, index: Tensor, pairing: int) -> Tensor:
+    """Each query against rows of its own: [B, D], [N, D], [B, K] -> [B, K]."""
+    out = torch.empty(index.shape, dtype=query.dtype)
+    given = (_numbers(each) for each in (query, table, index))
+    _run("scores_of_own", int(pairing), *given, out.numpy())
+    return out
+
+
+def pull_queries(
+    query: Tensor, table: Tensor, index: Tensor, found: Tensor, grad: Tensor, pairing: int
+) -> Tensor:
+    """The gradient of ``scores_of_own`` in the queries: [B, D]."""
+    out = torch.empty_like(query, memory_format=torch.contiguous_format)
+    given = (_numbers(each) for each in (query, table, index, found, grad))
+    _run("pull_queries", int(pairing), *given, out.numpy())
+    return out
+
+
+def pull_candidates(
+    query: Tensor, table: Tensor, index: Tensor, found: Tensor, grad: Tensor, pairing: int
+) -> Tensor:
+    """The gradient of ``scores_of_own`` in the table: [N, D]."""
+    out = torch.empty_like(table, memory_format=torch.contiguous_format)
+    offsets, places = _run("places_by_row", _numbers(index).reshape(-1), len(table))
+    given = (offsets, _even_bounds(offsets), places, _numbers(found), _numbers(grad))
+    _run("pull_candidates", int(pairing), _numbers(query), _numbers(table), *given, out.numpy())
+    return out
+
+
+def count_above(
+    scores: Tensor, known: tuple[Tensor, Tensor], true: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Filtered counts of the true answers of each row of scores; see ``kernels.counting``.
 
     Args:
-        offsets: [rows + 1] int, where each row starts among the P entries.
-        weight: [P], of the type of the vectors.
-        shares: [P, B] float32 or float64, on the CPU.
-        vectors: [P, D], of the same type.
+        scores: [B, K].
+        known: offsets [B + 1] and columns of the answers that do not compete.
+        true: offsets [B + 1] and columns [T] of the answers that are ranked.
 
     Returns:
-        [rows, B, D].
+        greater, equal and competing, int64 [T], and which rows are not finite, bool [B].
     """
-    rows, width = len(offsets) - 1, (shares.shape[1], vectors.shape[1])
-    out = torch.empty(rows, *width, dtype=vectors.dtype)
-    if out.numel():
-        starts = offsets.numpy()
-        given = (_numbers(weight), _numbers(shares), _numbers(vectors))
-        _run(_outer_sum(), starts, _even_bounds(starts), *given, out.numpy())
-    return out
+    counts = torch.empty(3, len(true[1]), dtype=torch.long)
+    wrong = torch.empty(len(scores), dtype=torch.bool)
+    lists = (_numbers(each) for each in (*known, *true))
+    _run("count_above", _numbers(scores), *lists, *counts.numpy(), wrong.numpy())
+    return counts[0], counts[1], counts[2], wrong
 
 
-def outer_sum_gradients(
-    offsets: Tensor, weight: Tensor, shares: Tensor, vectors: Tensor, grad: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of ``outer_sum`` in its shares and vectors, for that of the sum: [rows, B, D]."""
-    of_shares, of_vectors = torch.zeros_like(shares), torch.zeros_like(vectors)
-    if len(vectors):
-        starts = offsets.numpy()
-        given = (_numbers(weight), _numbers(shares), _numbers(vectors), _numbers(grad))
-        found = (of_shares.numpy(), of_vectors.numpy())
-        _run(_outer_sum_gradients(), starts, _even_bounds(starts), *given, *found)
-    return of_shares, of_vectors
+def _loop(kind: Product, like: Tensor) -> tuple[str, tuple[Any, ...]]:
+    """What the loops of a product are called, and the sign of the second's imaginary half."""
+    if kind is Product.REAL:
+        return "multiply", ()
+    sign = -1.0 if kind is Product.CONJUGATE else 1.0
+    return "complex_multiply", (like.new_tensor(sign).numpy()[()],)
+
+
+def _places(edges: EdgeOrder) -> tuple[np.ndarray, ...]:
+    offsets = edges.offsets.numpy()
+    return offsets, _even_bounds(offsets), edges.first.numpy(), edges.second.numpy()
 
 
 def _numbers(table: Tensor) -> np.ndarray:
@@ -109,121 +167,17 @@ def _even_bounds(offsets: np.ndarray) -> np.ndarray:
     return bounds
 
 
-def _run(kernel: Callable[..., None], *arguments: np.ndarray) -> None:
+def _run(name: str, *arguments: Any) -> Any:
+    """Call a loop of ``numba_loops`` with as many threads as torch has."""
     import numba
+
+    from pyg_kgtransfer.kernels import numba_loops
 
     threads, before = torch.get_num_threads(), numba.get_num_threads()
     numba.set_num_threads(min(threads, before))
     try:
-        kernel(*arguments)
+        return getattr(numba_loops, name)(*arguments)
     finally:
         numba.set_num_threads(before)
         if torch.get_num_threads() != threads:  # Numba's first launch sets OpenMP's number, too
             torch.set_num_threads(threads)
-
-
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """``function`` over runs of rows in parallel; compiled once and cached on disk."""
-    import numba
-
-    # contract: a * b + c in one instruction; NaN and infinity stay what they are
-    compiled: Callable[..., None] = numba.njit(parallel=True, fastmath={"contract"}, cache=True)(
-        function
-    )
-    return compiled
-
-
-@cache
-def _multiply_sum() -> Callable[..., None]:
-    from numba import prange
-
-    def summed(
-        offsets: Any, bounds: Any, a: Any, b: Any, weights: Any, first: Any, second: Any, out: Any
-    ) -> None:
-        width = first.shape[1]
-        for run in prange(len(bounds) - 1):
-            for row in range(bounds[run], bounds[run + 1]):
-                for d in range(width):
-                    out[row, d] = 0
-                for edge in range(offsets[row], offsets[row + 1]):
-                    x, z, weight = first[a[edge]], second[b[edge]], weights[edge]
-                    for d in range(width):
-                        out[row, d] += weight * x[d] * z[d]
-
-    return _compiled(summed)
-
-
-@cache
-def _complex_multiply_sum() -> Callable[..., None]:
-    from numba import prange
-
-    def summed(
-        offsets: Any,
-        bounds: Any,
-        a: Any,
-        b: Any,
-        weights: Any,
-        first: Any,
-        second: Any,
-        sign: Any,
-        out: Any,
-    ) -> None:
-        half = first.shape[1] // 2
-        for run in prange(len(bounds) - 1):
-            for row in range(bounds[run], bounds[run + 1]):
-                out[row] = 0
-                for edge in range(offsets[row], offsets[row + 1]):
-                    x, z, weight = first[a[edge]], second[b[edge]], weights[edge]
-                    for d in range(half):
-                        real, imaginary = weight * x[d], weight * sign * x[half + d]
-                        out[row, d] += real * z[d] - imaginary * z[half + d]
-                        out[row, half + d] += real * z[half + d] + imaginary * z[d]
-
-    return _compiled(summed)
-
-
-@cache
-def _outer_sum() -> Callable[..., None]:
-    from numba import prange
-
-    def summed(
-        offsets: Any, bounds: Any, weights: Any, shares: Any, vectors: Any, out: Any
-    ) -> None:
-        for run in prange(len(bounds) - 1):
-            for row in range(bounds[run], bounds[run + 1]):
-                out[row] = 0
-                for entry in range(offsets[row], offsets[row + 1]):
-                    vector = vectors[entry]
-                    for basis in range(shares.shape[1]):
-                        share = weights[entry] * shares[entry, basis]
-                        for d in range(len(vector)):
-                            out[row, basis, d] += share * vector[d]
-
-    return _compiled(summed)
-
-
-@cache
-def _outer_sum_gradients() -> Callable[..., None]:
-    from numba import prange
-
-    def gradients(
-        offsets: Any,
-        bounds: Any,
-        weights: Any,
-        shares: Any,
-        vectors: Any,
-        grad: Any,
-        of_shares: Any,
-        of_vectors: Any,
-    ) -> None:
-        for run in prange(len(bounds) - 1):
-            for row in range(bounds[run], bounds[run + 1]):
-                for entry in range(offsets[row], offsets[row + 1]):
-                    vector, weight = vectors[entry], weights[entry]
-                    for basis in range(shares.shape[1]):
-                        share = weight * shares[entry, basis]
-                        for d in range(len(vector)):
-                            of_vectors[entry, d] += share * grad[row, basis, d]
-                        of_shares[entry, basis] = weight * np.dot(vector, grad[row, basis])
-
-    return _compiled(gradients)

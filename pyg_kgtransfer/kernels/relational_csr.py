@@ -11,9 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pyg_kgtransfer.kernels.sparse_matrix import EdgeOrder, SparseMatrix, segment_bounds
-
-_TILE_LIMITS = (8, 128)  # slots of a tile
+from pyg_kgtransfer.kernels.csr import EdgeOrder, segment_bounds
+from pyg_kgtransfer.kernels.sparse_matrix import SparseMatrix
 
 
 class RelationPairs(NamedTuple):
@@ -34,18 +33,19 @@ class RelationPairs(NamedTuple):
     scatter: SparseMatrix
 
 
-class RelationTiles(NamedTuple):
-    """(row, relation) pairs in tiles of one relation each, for one batched matrix product.
+class RelationRows(NamedTuple):
+    """(relation, node) rows, by relation, that a matrix per relation transforms: P of them.
+
+    A row belongs to a target or to a source, whichever the relation has fewer of.
+    ``scatter(transform(gather(x)))`` sums over relations the mean of what neighbours send.
 
     Attributes:
-        relation: [T] int64, the relation of each tile.
-        size: Slots of each tile.
-        gather: [T * size, S], sums of source vectors, one per slot; spare slots give zeros.
-        scatter: [N, T * size], the mean over each pair, summed over the pairs of a row.
+        bounds: [R + 1], where the rows of each relation start.
+        gather: [P, S], from source vectors to rows.
+        scatter: [N, P], from transformed rows to targets.
     """
 
-    relation: Tensor
-    size: int
+    bounds: tuple[int, ...]
     gather: SparseMatrix
     scatter: SparseMatrix
 
@@ -89,7 +89,13 @@ class RelationalCSR:
                 f"edge_weight must have shape {list(edge_type.shape)}, one per edge "
                 f"(got {list(edge_weight.shape)})"
             )
+        if edge_weight is not None and not bool(torch.isfinite(edge_weight).all()):
+            edge = int((~torch.isfinite(edge_weight)).nonzero()[0])
+            raise ValueError(
+                f"edge weights must be finite (got {edge_weight[edge].item()} at edge {edge})"
+            )
         key, order = torch.sort(edge_index[1] * max(num_relations, 1) + edge_type, stable=True)
+        self.order = order
         self.source = edge_index[0][order]
         self.target = edge_index[1][order]
         self.relation = edge_type[order]
@@ -104,6 +110,22 @@ class RelationalCSR:
     def num_edges(self) -> int:
         """M."""
         return len(self.source)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the edges are."""
+        return self.source.device
+
+    @cached_property
+    def in_degree(self) -> Tensor:
+        """[N] int64, how many edges each row has."""
+        with torch.inference_mode(False):
+            return torch.bincount(self.target, minlength=self.num_rows)
+
+    def in_order(self, weight: Tensor) -> Tensor:
+        """Weights of edges ([M], as given to the constructor) sorted, times the plan's own."""
+        weight = weight[self.order]
+        return weight if self.weight is None else weight * self.weight.to(weight.dtype)
 
     @cached_property
     def neighbour_sum(self) -> SparseMatrix:
@@ -121,6 +143,13 @@ class RelationalCSR:
                 weight = torch.zeros_like(weight).index_add_(0, self._pair, self.weight)
             offsets = segment_bounds(self._pair_target, self.num_rows)
             return SparseMatrix(offsets, self._pair_relation, weight, self.num_relations)
+
+    @cached_property
+    def relation_edges(self) -> SparseMatrix:
+        """The same with an entry per edge, for weights given at each product."""
+        with torch.inference_mode(False):
+            offsets = segment_bounds(self.target, self.num_rows)
+            return SparseMatrix(offsets, self.relation, self.weight, self.num_relations)
 
     @cached_property
     def target_pairs(self) -> RelationPairs:
@@ -179,36 +208,42 @@ class RelationalCSR:
             return EdgeOrder(row, first, second, self.weight, num_rows)
 
     @cached_property
-    def target_tiles(self) -> RelationTiles:
-        """The pairs of ``target_pairs``, grouped by relation in tiles of equal size."""
+    def relation_rows(self) -> RelationRows:
+        """Rows for a matrix per relation, on the smaller side of each relation."""
         with torch.inference_mode(False):
-            relation, count = self._pair_relation, self._pair_count
-            per_relation = torch.bincount(relation, minlength=self.num_relations)
-            used = int((per_relation > 0).sum())
-            mean = len(relation) // max(used, 1)
-            size = min(max(1 << mean.bit_length(), _TILE_LIMITS[0]), _TILE_LIMITS[1])
-            tiles = (per_relation + size - 1) // size  # [R] tiles of each relation
-            by_relation = torch.argsort(relation, stable=True)
-            first_pair = torch.cumsum(per_relation, 0) - per_relation
-            first_slot = (torch.cumsum(tiles, 0) - tiles) * size
-            shift = (first_slot - first_pair)[relation[by_relation]]
-            slot = torch.empty_like(relation)  # [P] where each pair goes
-            slot[by_relation] = torch.arange(len(relation), device=relation.device) + shift
-            num_slots = int(tiles.sum()) * size
-            ids = torch.arange(self.num_relations, device=relation.device)
-            return RelationTiles(
-                torch.repeat_interleave(ids, tiles),
-                size,
-                SparseMatrix.from_entries(
-                    slot[self._pair], self.source, self.weight, (num_slots, self.num_sources)
-                ),
-                SparseMatrix(
-                    segment_bounds(self._pair_target, self.num_rows),
-                    slot,
-                    count.double().reciprocal(),
-                    num_slots,
-                ),
+            stride = max(self.num_rows, self.num_sources, 1)
+            by_target = self.relation * stride + self.target
+            by_source = self.relation * stride + self.source
+            fewer_targets = _distinct(by_target, stride, self.num_relations) <= _distinct(
+                by_source, stride, self.num_relations
+            )  # [R]
+            is_target = fewer_targets[self.relation]  # [M]
+            key, row = torch.unique(
+                torch.where(is_target, by_target, by_source), return_inverse=True
             )
+            of_target = fewer_targets[key // stride]  # [P]
+            share = self._pair_count.double().reciprocal()[self._pair]  # [M]
+            weight = torch.ones_like(share) if self.weight is None else self.weight
+            # a target's row: w x_u from each edge, then 1 / c once; a source's row: x_u once, then
+            # w / c along each edge
+            nodes, ids = key % stride, torch.arange(len(key), device=key.device)
+            first = torch.zeros_like(key).scatter_(0, row, torch.arange(len(row)).to(row))
+            gather = SparseMatrix.from_entries(
+                torch.cat([row[is_target], ids[~of_target]]),
+                torch.cat([self.source[is_target], nodes[~of_target]]),
+                None
+                if self.weight is None
+                else torch.cat([weight[is_target], weight.new_ones(int((~of_target).sum()))]),
+                (len(key), self.num_sources),
+            )
+            scatter = SparseMatrix.from_entries(
+                torch.cat([nodes[of_target], self.target[~is_target]]),
+                torch.cat([ids[of_target], row[~is_target]]),
+                torch.cat([share[first[of_target]], (weight * share)[~is_target]]),
+                (self.num_rows, len(key)),
+            )
+            bounds = segment_bounds(key // stride, self.num_relations)
+            return RelationRows(tuple(bounds.tolist()), gather, scatter)
 
     @staticmethod
     def check(
@@ -295,6 +330,11 @@ def _is_same(kept: Tensor, given: Tensor) -> bool:
     """Whether two tensors hold the same numbers of the same type on the same device."""
     is_alike = kept.device == given.device and kept.dtype == given.dtype
     return is_alike and torch.equal(kept, given)
+
+
+def _distinct(key: Tensor, stride: int, num_relations: int) -> Tensor:
+    """How many distinct keys (relation * stride + node) each relation has: [R]."""
+    return torch.bincount(torch.unique(key) // stride, minlength=num_relations)
 
 
 def _selection(index: Tensor, num_columns: int) -> SparseMatrix:

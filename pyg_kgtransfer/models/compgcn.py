@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR
-from pyg_kgtransfer.kernels.relational_spmm import conjugate_multiply_sum, multiply_sum
+from pyg_kgtransfer.kernels.relational_spmm import relational_spmm
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import Encoder, LayerOptions, LayerOutput, Representations
 from pyg_kgtransfer.models.inputs import EntityInput
@@ -29,7 +29,7 @@ class CompGCNConv(nn.Module):
     - ``"corr"``: circular correlation, sum_i x_i z_{(i + k) mod D}.
 
     Compositions are summed before they are transformed: ``sub`` as two sparse products A x - B z,
-    ``mult`` once per (source, relation), ``corr`` as ``mult`` between Fourier transforms.
+    ``corr`` as a product of Fourier transforms, whose inverse is part of the matrices.
 
     Args:
         in_width: Width of the entity and relation vectors that enter.
@@ -105,10 +105,20 @@ class CompGCNConv(nn.Module):
 
     def propagate(self, x: Tensor, z: Tensor, plan: RelationalCSR) -> tuple[Tensor, Tensor]:
         """The same for edges that are sorted already, by ``directional_plan``."""
-        messages = _COMPOSED_SUMS[self.op](plan, x, z).view(2, len(x), self.in_width)
-        loop = _COMPOSITIONS[self.op](x, self.loop)
-        directions = torch.cat([messages, loop.unsqueeze(0)])  # [3, N, in]
-        return torch.bmm(directions, self.weight).sum(0) / 3 + self.bias, z @ self.relation_weight
+        sums = _COMPOSED_SUMS[self.op](plan, x, z)  # [2N, in], or [2N, 2F]
+        matrices = self.weight / 3
+        directions, loop = matrices[:2], matrices[2]
+        if self.op == "corr":
+            directions = _inverse_fourier(self.in_width, _wide(matrices)) @ directions
+        bias: Tensor = self.bias
+        if self.op == "sub":  # phi(x, z_loop) is affine in x: the loop's vector joins the matrix
+            bias = bias - (self.loop @ loop).squeeze(0)
+        else:
+            unit = torch.eye(self.in_width, dtype=loop.dtype, device=loop.device)
+            loop = _COMPOSITIONS[self.op](unit, self.loop) @ loop
+        abreast = sums.to(x.dtype).view(len(x), 2 * sums.shape[1])
+        out = torch.addmm(bias, abreast, directions.flatten(0, 1))
+        return torch.addmm(out, x, loop), z @ self.relation_weight
 
     def extra_repr(self) -> str:
         return (
@@ -223,15 +233,15 @@ def directional_plan(
         num_relations: Edge types, 2R; the second half is the inverse direction.
 
     Returns:
-        A plan of 2N rows from N sources: row v holds the original edges into v, row N + v the
+        A plan of 2N rows from N sources: row 2v holds the original edges into v, row 2v + 1 the
         inverse ones.
 
     Raises:
         ValueError: If shapes disagree or an id is out of range.
     """
     RelationalCSR.check(edge_index, edge_type, num_rows, num_relations)
-    shift = (edge_type >= num_relations // 2).long() * num_rows
-    source, target = edge_index[0] + shift, edge_index[1] + shift  # [M] per direction
+    shift = (edge_type >= num_relations // 2).long()
+    source, target = 2 * edge_index[0] + shift, 2 * edge_index[1] + shift  # [M] per direction
     out_degree = torch.bincount(source, minlength=2 * num_rows).double()
     in_degree = torch.bincount(target, minlength=2 * num_rows).double()
     return RelationalCSR(
@@ -253,21 +263,34 @@ def circular_correlation(x: Tensor, z: Tensor) -> Tensor:
 
 
 def _subtract_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
-    return plan.neighbour_sum(x) - plan.relation_sum(z)
+    return relational_spmm(plan, x, z, op="sub")
+
+
+def _multiply_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
+    return relational_spmm(plan, x, z, op="mul")
 
 
 def _correlate_sum(plan: RelationalCSR, x: Tensor, z: Tensor) -> Tensor:
-    if not (x.numel() and z.numel()):  # which no Fourier transform takes; no edges either
-        return x.new_zeros(plan.num_rows, x.shape[1])
-    sums = conjugate_multiply_sum(plan, _spectrum(x), _spectrum(z))
-    real, imaginary = sums.chunk(2, dim=1)
-    return torch.fft.irfft(torch.complex(real, imaginary), n=x.shape[1])
+    """The sums' Fourier transforms: [2N, 2F]."""
+    x, z = _wide(x), _wide(z)
+    spectrum = _fourier(x)
+    conjugate = torch.cat([spectrum.chunk(2, dim=1)[0], -spectrum.chunk(2, dim=1)[1]], dim=1)
+    return relational_spmm(plan, x @ conjugate, z @ spectrum, op="complex_mul")
 
 
-def _spectrum(vectors: Tensor) -> Tensor:
-    """Fourier transforms stored as reals, the real halves first: [*, D] -> [*, 2 (D // 2 + 1)]."""
-    transformed = torch.fft.rfft(_wide(vectors))
-    return torch.cat([transformed.real, transformed.imag], dim=-1)
+def _fourier(like: Tensor) -> Tensor:
+    """The transform of real vectors as a matrix, real halves first: [D, 2F], F = D // 2 + 1."""
+    unit = torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
+    transformed = torch.fft.rfft(unit)
+    return torch.cat([transformed.real, transformed.imag], dim=1)
+
+
+def _inverse_fourier(width: int, like: Tensor) -> Tensor:
+    """Its inverse as a matrix: [2F, D]."""
+    unit = torch.eye(len(torch.fft.rfftfreq(width)), dtype=like.dtype, device=like.device)
+    zero = torch.zeros_like(unit)
+    halves = torch.complex(unit, zero), torch.complex(zero, unit)
+    return torch.cat([torch.fft.irfft(half, n=width) for half in halves])
 
 
 def _wide(vectors: Tensor) -> Tensor:
@@ -277,11 +300,10 @@ def _wide(vectors: Tensor) -> Tensor:
 
 _COMPOSED_SUMS: dict[str, Callable[[RelationalCSR, Tensor, Tensor], Tensor]] = {
     "sub": _subtract_sum,
-    "mult": multiply_sum,
+    "mult": _multiply_sum,
     "corr": _correlate_sum,
 }
 _COMPOSITIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "sub": torch.sub,
     "mult": torch.mul,
     "corr": circular_correlation,
 }

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.functional import scores
+from pyg_kgtransfer.kernels.pair_scores import Pairing, score_all, score_own
 
 
 class Decoder(nn.Module, ABC):
@@ -47,6 +48,13 @@ class Decoder(nn.Module, ABC):
     def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
         """Scores of candidates [N, D] -> [B, N], or [B, K, D] -> [B, K]; higher is better."""
 
+    def compare_rows(self, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
+        """Scores of each query's own candidates, rows of a table: [B, D], [N, D], [B, K] -> [B, K].
+
+        Override it where they can be scored without a [B, K, D] of their vectors.
+        """
+        return self.compare(query, table[index])
+
     def relation_width(self, entity_width: int) -> int:
         """The width D' of relation vectors for entity vectors of width D."""
         return entity_width
@@ -70,7 +78,23 @@ class Decoder(nn.Module, ABC):
                 nn.init.xavier_normal_(table)
 
 
-class TransE(Decoder):
+class _Paired(Decoder):
+    """Decoders whose comparison is a score of two vectors that ``kernels.pair_scores`` knows."""
+
+    pairing: Pairing
+
+    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
+        if candidates.dim() == 2:
+            return score_all(query, candidates, self.pairing)
+        batch, each, width = candidates.shape
+        own = torch.arange(batch * each, device=query.device).view(batch, each)
+        return score_own(query, candidates.reshape(-1, width), own, self.pairing)
+
+    def compare_rows(self, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
+        return score_own(query, table, index, self.pairing)
+
+
+class TransE(_Paired):
     """-||h + r - t||_p.
 
     Args:
@@ -95,15 +119,13 @@ class TransE(Decoder):
         if p not in (1, 2):
             raise ValueError(f"TransE needs p of 1 or 2 (got {p!r})")
         self.p = p
+        self.pairing = Pairing.L1 if p == 1 else Pairing.L2
 
     def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
         return head + relation
 
     def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
         return tail - relation
-
-    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
-        return scores.negative_distance(query, candidates, p=float(self.p))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
@@ -116,7 +138,7 @@ class TransE(Decoder):
                 table.uniform_(-bound, bound)
 
 
-class DistMult(Decoder):
+class DistMult(_Paired):
     """<h, r, t>, the sum of products. It scores (h, r, t) and (t, r, h) alike.
 
     Source: Yang et al. 2015, arXiv 1412.6575, eq. 2 with a diagonal relation matrix.
@@ -131,17 +153,16 @@ class DistMult(Decoder):
         11.0
     """
 
+    pairing = Pairing.DOT
+
     def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
         return head * relation
 
     def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
         return tail * relation
 
-    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
-        return scores.dot(query, candidates)
 
-
-class _Complex(Decoder):
+class _Complex(_Paired):
     """Shared by decoders whose entities are complex: D is even."""
 
     def check_width(self, entity_width: int) -> None:
@@ -170,14 +191,13 @@ class ComplEx(_Complex):
         -1.0
     """
 
+    pairing = Pairing.DOT
+
     def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
         return scores.complex_product(head, relation)
 
     def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
         return scores.complex_product(tail, scores.complex_conjugate(relation))
-
-    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
-        return scores.dot(query, candidates)
 
 
 class RotatE(_Complex):
@@ -195,6 +215,8 @@ class RotatE(_Complex):
         0.0
     """
 
+    pairing = Pairing.MODULUS
+
     def relation_width(self, entity_width: int) -> int:
         return entity_width // 2
 
@@ -203,9 +225,6 @@ class RotatE(_Complex):
 
     def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
         return scores.complex_product(tail, scores.rotation(-relation))
-
-    def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
-        return scores.negative_modulus_distance(query, candidates)
 
     @torch.no_grad()
     def initialise(self, entity: Tensor | None, relation: Tensor | None) -> None:

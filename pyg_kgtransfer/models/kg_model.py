@@ -83,7 +83,7 @@ class KGModel(nn.Module):
         """
         entity = representations.entity
         query = self.decoder.tail_query(entity[head], representations.relation[relation])
-        return self.decoder.compare(query, entity if candidates is None else entity[candidates])
+        return self._compare(query, entity, candidates)
 
     def score_heads(
         self,
@@ -98,7 +98,14 @@ class KGModel(nn.Module):
             return self.score_tails(representations, tail, inverse, candidates)
         entity = representations.entity
         query = self.decoder.head_query(representations.relation[relation], entity[tail])
-        return self.decoder.compare(query, entity if candidates is None else entity[candidates])
+        return self._compare(query, entity, candidates)
+
+    def _compare(self, query: Tensor, entity: Tensor, candidates: Tensor | None) -> Tensor:
+        if candidates is None:
+            return self.decoder.compare(query, entity)
+        if candidates.dim() == 1:
+            return self.decoder.compare(query, entity[candidates])
+        return self.decoder.compare_rows(query, entity, candidates)
 
     def num_trained_parameters(self) -> int:
         """How many numbers training may change."""

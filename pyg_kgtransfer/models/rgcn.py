@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
+from pyg_kgtransfer.kernels.relation_matmul import basis_sum, block_sum
 from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR
-from pyg_kgtransfer.kernels.relational_spmm import basis_sum
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import Encoder, LayerOptions, LayerOutput, Representations
 from pyg_kgtransfer.models.inputs import EntityInput
@@ -103,16 +103,8 @@ class RGCNConv(nn.Module):
         if self.coefficient is not None:
             messages = basis_sum(plan, x, self.coefficient, self.weight)
         else:
-            messages = self._by_tile(x, plan)
-        return messages + x @ self.self_weight + self.bias
-
-    def _by_tile(self, x: Tensor, plan: RelationalCSR) -> Tensor:
-        tiles = plan.target_tiles
-        num_tiles, blocks = len(tiles.relation), self.weight.shape[1]
-        sums = tiles.gather(x).view(num_tiles, tiles.size, blocks, self.in_width // blocks)
-        weight = self.weight[tiles.relation]  # [T, blocks, in / blocks, out / blocks]
-        transformed = torch.einsum("tsbi,tbio->tsbo", sums, weight)
-        return tiles.scatter(transformed.reshape(num_tiles * tiles.size, self.out_width))
+            messages = block_sum(plan, x, self.weight)
+        return torch.addmm(messages + self.bias, x, self.self_weight)
 
     def extra_repr(self) -> str:
         return (

@@ -158,10 +158,10 @@ def _engine_in_use(device: str) -> str:
     """Which engine sums edges there, or what is wrong with the one that is forced."""
     import torch
 
-    from pyg_kgtransfer.kernels.relational_spmm import engine_for
+    from pyg_kgtransfer.kernels.engines import engine_name
 
     try:
-        return engine_for(torch.device(device))
+        return engine_name(torch.device(device))
     except ValueError as error:
         return str(error)
 

@@ -57,7 +57,7 @@ def test_sums_are_those_of_loops(graph: tuple[Tensor, Tensor, int]) -> None:
 
 @given(graphs())
 @settings(max_examples=30, deadline=None)
-def test_target_pairs_and_tiles_give_the_mean_of_each_relation(
+def test_target_pairs_and_rows_give_the_mean_of_each_relation(
     graph: tuple[Tensor, Tensor, int],
 ) -> None:
     edge_index, edge_type, num_rows = graph
@@ -70,23 +70,11 @@ def test_target_pairs_and_tiles_give_the_mean_of_each_relation(
             sources = [edge[0] for edge in edges if edge[1:] == (v, r)]
             if sources:
                 expected[v] += x[sources].mean(0) * z[r]
-    pairs, tiles = plan.target_pairs, plan.target_tiles
+    pairs, rows = plan.target_pairs, plan.relation_rows
     torch.testing.assert_close(pairs.scatter(pairs.gather(x) * z[pairs.relation]), expected)
-    per_slot = z[tiles.relation].repeat_interleave(tiles.size, 0)
-    torch.testing.assert_close(tiles.scatter(tiles.gather(x) * per_slot), expected)
+    per_row = z.repeat_interleave(torch.tensor(rows.bounds).diff(), 0)
+    torch.testing.assert_close(rows.scatter(rows.gather(x) * per_row), expected)
     assert len(pairs.relation) == len(set((v, r) for _, v, r in edges))
-
-
-def test_more_pairs_than_a_tile_holds_spread_over_tiles() -> None:
-    num_rows = 300
-    rows = torch.arange(num_rows)
-    edge_index = torch.stack([rows.flip(0), rows])
-    edge_type = (rows >= 290).long() * 2  # 290 pairs of relation 0, none of 1, ten of 2
-    tiles = RelationalCSR(edge_index, edge_type, num_rows, 3).target_tiles
-    assert (tiles.relation == 0).sum() * tiles.size >= 290
-    assert 1 not in tiles.relation
-    x = torch.arange(num_rows).double().unsqueeze(1)
-    torch.testing.assert_close(tiles.scatter(tiles.gather(x)), x.flip(0))
 
 
 @given(graphs())
@@ -96,11 +84,11 @@ def test_gradients_are_those_of_finite_differences(graph: tuple[Tensor, Tensor, 
     x, z = (table.requires_grad_() for table in tables(num_rows))
     weight = torch.arange(len(edge_type)).double() + 0.5
     plan = RelationalCSR(edge_index, edge_type, num_rows, NUM_RELATIONS, edge_weight=weight)
-    pairs, tiles = plan.source_pairs, plan.target_tiles
+    pairs, rows = plan.source_pairs, plan.relation_rows
 
     def through_everything(x: Tensor, z: Tensor) -> Tensor:
         product = pairs.scatter(pairs.gather(x) * pairs.relation_gather(z))
-        means = tiles.scatter(tiles.gather(x) ** 2)
+        means = rows.scatter(rows.gather(x) ** 2)
         return plan.neighbour_sum(x) - plan.relation_sum(z) + product + means
 
     if num_rows:
@@ -136,6 +124,12 @@ def test_weights_are_one_per_edge() -> None:
     edge_index = torch.tensor([[0], [1]])
     with pytest.raises(ValueError, match="edge_weight"):
         RelationalCSR(edge_index, torch.tensor([0]), 2, 1, edge_weight=torch.ones(2))
+
+
+def test_weights_are_finite() -> None:
+    weight = torch.tensor([1.0, float("inf")])
+    with pytest.raises(ValueError, match=r"finite \(got inf at edge 1\)"):
+        RelationalCSR(EDGE_INDEX[:, :2], EDGE_TYPE[:2], 3, 2, edge_weight=weight)
 
 
 EDGE_INDEX = torch.tensor([[0, 1, 2], [1, 2, 0]])
@@ -185,10 +179,10 @@ def test_a_plan_made_for_inference_serves_training() -> None:
     plans = PlanCache()
     with torch.inference_mode():
         plan = plans(EDGE_INDEX, EDGE_TYPE, 3, 2)
-        plan.target_tiles.gather(torch.ones(3, 2))
+        plan.relation_rows.gather(torch.ones(3, 2))
     plan = plans(EDGE_INDEX, EDGE_TYPE, 3, 2)
     weight = torch.ones(2, requires_grad=True)
     x = torch.ones(3, 2, requires_grad=True)
-    (plan.target_tiles.gather(x).sum() * weight[plan.target_tiles.relation].sum()).backward()
+    (plan.relation_rows.gather(x).sum() * weight.sum()).backward()
     assert x.grad is not None
     assert weight.grad is not None

@@ -9,77 +9,79 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
+from pyg_kgtransfer.kernels import triton_engine
+from pyg_kgtransfer.kernels.engines import engine_name, engines_on, forced_engine
 from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
-from pyg_kgtransfer.kernels.relational_spmm import (
-    ENGINES,
-    basis_sum,
-    conjugate_multiply_sum,
-    engine_for,
-    forced_engine,
-    multiply_sum,
+from pyg_kgtransfer.kernels.relational_spmm import OPERATORS, REDUCTIONS, relational_spmm
+from tests.kernels.engines import CPU, EVERY_ENGINE, Problem, numbers, problems
+
+
+def combined(op: str, x: Tensor, z: Tensor) -> Tensor:
+    """Messages of edges, [M, ..., D] each."""
+    if op == "complex_mul":
+        half = x.shape[-1] // 2
+        left, right = (torch.complex(t[..., :half], t[..., half:]) for t in (x, z))
+        return torch.cat([(left * right).real, (left * right).imag], dim=-1)
+    return {"copy": x, "add": x + z, "sub": x - z, "mul": x * z}[op]
+
+
+def dense(
+    problem: Problem, x: Tensor, z: Tensor, op: str, reduce: str, weight: Tensor | None
+) -> Tensor:
+    """The definition, row by row."""
+    if z.dim() < x.dim():
+        z = z.unsqueeze(1).expand(-1, x.shape[1], -1)
+    scale = problem.weight if weight is None else problem.weight * weight
+    message = combined(op, x[problem.source], z[problem.relation])
+    message = message * scale.view(-1, *[1] * (x.dim() - 1))
+    rows = [message[problem.target == row] for row in range(problem.plan.num_rows)]
+    zero = x.new_zeros(x.shape[1:]) + 0 * (x.sum() + z.sum())
+    of = {"sum": lambda m: m.sum(0), "mean": lambda m: m.mean(0), "max": lambda m: m.amax(0)}
+    found = [of[reduce](row) if len(row) else zero for row in rows]
+    return torch.stack(found) if found else x.new_zeros(0, *x.shape[1:]) + zero
+
+
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("reduce", REDUCTIONS)
+@pytest.mark.parametrize("op", OPERATORS)
+@given(
+    problem=problems(),
+    half_width=st.integers(0, 2),
+    batch=st.sampled_from([None, 1, 3]),
+    own_relations=st.booleans(),
+    weighted=st.booleans(),
+    threads=st.integers(1, 3),
 )
-
-CPU = torch.device("cpu")
-
-
-@st.composite
-def problems(draw: st.DrawFn) -> tuple[RelationalCSR, Tensor, Tensor, Tensor, Tensor]:
-    """(plan, weighted incidence [N, M], sources, targets, relations [M]) of a random graph."""
-    rows, sources = draw(st.integers(0, 5)), draw(st.integers(0, 5))
-    relations = draw(st.integers(1, 4))
-    edge = st.tuples(
-        st.integers(0, max(sources - 1, 0)),
-        st.integers(0, max(rows - 1, 0)),
-        st.integers(0, relations - 1),
-    )
-    edges = draw(st.lists(edge, max_size=20 if rows and sources else 0))
-    table = torch.tensor(edges, dtype=torch.long).view(-1, 3)
-    weight = torch.arange(len(edges)).double() - 2.5 if draw(st.booleans()) else None
-    plan = RelationalCSR(
-        table[:, :2].t(), table[:, 2], rows, relations, num_sources=sources, edge_weight=weight
-    )
-    incidence = torch.zeros(rows, len(edges), dtype=torch.float64)
-    for number, target in enumerate(table[:, 1]):
-        incidence[target, number] = 1.0 if weight is None else weight[number]
-    return plan, incidence, *table.unbind(1)
-
-
-def complex_conjugate_product(left: Tensor, right: Tensor) -> Tensor:
-    half = left.shape[1] // 2
-    a, b = (torch.complex(table[:, :half], table[:, half:]) for table in (left, right))
-    product = a.conj() * b
-    return torch.cat([product.real, product.imag], dim=1)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize(
-    ("sums", "combine"),
-    [(multiply_sum, torch.mul), (conjugate_multiply_sum, complex_conjugate_product)],
-    ids=["product", "conjugate product"],
-)
-@given(problem=problems(), half_width=st.integers(0, 2), threads=st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_an_engine_gives_the_dense_sums_and_gradients(
-    engine, sums, combine, problem, half_width, threads
+    engine, op, reduce, problem, half_width, batch, own_relations, weighted, threads
 ) -> None:
-    plan, incidence, source, _, relation = problem
-    width = 2 * half_width
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(plan.num_sources, width, dtype=torch.float64, generator=generator)
-    z = torch.randn(plan.num_relations, width, dtype=torch.float64, generator=generator)
-    upstream = torch.randn(plan.num_rows, width, dtype=torch.float64, generator=generator)
+    if op == "complex_mul" and reduce == "max":
+        return  # refused, see below
+    plan, width = problem.plan, 2 * half_width
+    states = () if batch is None else (batch,)
+    x = numbers(plan.num_sources, *states, width)
+    z = numbers(plan.num_relations, *(states if own_relations else ()), width, seed=1)
+    weight = numbers(plan.num_edges, seed=2)
+    upstream = numbers(plan.num_rows, *states, width, seed=3)
     results = {}
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for name in ("reference", engine):
-            a, b = x.clone().requires_grad_(), z.clone().requires_grad_()
+            a, b, w = (table.clone().requires_grad_() for table in (x, z, weight))
+            given_weight = w if weighted else None
             if name == "reference":
-                out = incidence @ combine(a[source], b[relation])
+                out = dense(problem, a, b, op, reduce, given_weight)
             else:
                 with forced_engine(engine):
-                    out = sums(plan, a, b)
-            gradients = torch.autograd.grad(out, (a, b), upstream)
+                    relations = None if op == "copy" else b
+                    out = relational_spmm(
+                        plan, a, relations, op=op, reduce=reduce, weight=given_weight
+                    )
+            gradients = torch.autograd.grad(
+                out, (a, b, w), upstream, allow_unused=True, materialize_grads=True
+            )
             results[name] = (out, *gradients)
     finally:
         torch.set_num_threads(before)
@@ -87,73 +89,68 @@ def test_an_engine_gives_the_dense_sums_and_gradients(
         torch.testing.assert_close(got, expected)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@given(problem=problems(), width=st.integers(0, 3), bases=st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
-def test_matrices_of_a_basis_give_the_dense_sums_and_gradients(
-    engine, problem, width, bases
-) -> None:
-    plan, incidence, source, target, relation = problem
-    generator = torch.Generator().manual_seed(0)
-    options = {"dtype": torch.float64, "generator": generator}
-    x = torch.randn(plan.num_sources, width, **options)
-    a = torch.randn(plan.num_relations, bases, **options)
-    v = torch.randn(bases, width, 2, **options)
-    upstream = torch.randn(plan.num_rows, 2, **options)
-    count = torch.zeros(plan.num_rows, plan.num_relations, dtype=torch.float64)
-    count.index_put_((target, relation), torch.ones(len(relation)).double(), accumulate=True)
-    results = {}
-    for name in ("reference", engine):
-        inputs = [table.clone().requires_grad_() for table in (x, a, v)]
-        if name == "reference":
-            matrices = torch.einsum("rb,bio->rio", inputs[1], inputs[2])
-            messages = torch.einsum("mi,mio->mo", inputs[0][source], matrices[relation])
-            out = incidence @ (messages / count[target, relation].unsqueeze(1))
-        else:
-            with forced_engine(engine):
-                out = basis_sum(plan, *inputs)
-        results[name] = (out, *torch.autograd.grad(out, inputs, upstream))
-    for got, expected in zip(results[engine], results["reference"], strict=True):
-        torch.testing.assert_close(got, expected)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_numbers_keep_their_type_and_gradients_only_come_where_wanted(engine, dtype) -> None:
+@pytest.mark.parametrize("op", ["copy", "sub", "mul"])
+def test_numbers_keep_their_type_and_gradients_only_come_where_wanted(engine, dtype, op) -> None:
     plan = RelationalCSR(torch.tensor([[0, 1, 1], [0, 0, 1]]), torch.tensor([0, 1, 1]), 2, 2)
-    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=dtype)
-    z = torch.tensor([[1.0, 0.5], [2.0, 1.0]], dtype=dtype, requires_grad=True)
+    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=dtype, requires_grad=op == "copy")
+    z = torch.tensor([[1.0, 0.5], [2.0, 1.0]], dtype=dtype, requires_grad=op != "copy")
     with forced_engine(engine):
-        out = multiply_sum(plan, x, z)
+        out = relational_spmm(plan, x, None if op == "copy" else z, op=op)
         out.sum().backward()
-    assert out.dtype == dtype
-    assert z.grad.dtype == dtype
-    assert out.tolist() == [[7.0, 5.0], [6.0, 4.0]]
-    assert z.grad.tolist() == [[1.0, 2.0], [6.0, 8.0]]
+    grad = x.grad if op == "copy" else z.grad
+    assert out.dtype == grad.dtype == dtype
+    expected = {
+        "copy": ([[4.0, 6.0], [3.0, 4.0]], [[1.0, 1.0], [2.0, 2.0]]),
+        "sub": ([[1.0, 4.5], [1.0, 3.0]], [[-1.0, -1.0], [-2.0, -2.0]]),
+        "mul": ([[7.0, 5.0], [6.0, 4.0]], [[1.0, 2.0], [6.0, 8.0]]),
+    }[op]
+    assert (out.tolist(), grad.tolist()) == expected
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("op", ["copy", "mul", "complex_mul"])
+def test_rows_longer_than_a_run_are_summed_whole(engine, op, monkeypatch) -> None:
+    monkeypatch.setattr(triton_engine, "RUN", 3)
+    source = torch.arange(20)
+    target, relation = (source > 6).long() + (source > 15), source % 2  # 7, 9 and 4 edges
+    plan = RelationalCSR(torch.stack([source, target]), relation, 3, 2, num_sources=20)
+    problem = Problem(plan, source, target, relation, torch.ones(20).double())
+    x, z = numbers(20, 4).requires_grad_(), numbers(2, 4).requires_grad_()
+    with forced_engine(engine):
+        out = relational_spmm(plan, x, None if op == "copy" else z, op=op)
+        got = torch.autograd.grad(out.square().sum(), x)[0]
+    expected = dense(problem, x, z, op, "sum", None)
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(got, torch.autograd.grad(expected.square().sum(), x)[0])
+
+
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_not_a_number_comes_out_where_it_went_in(engine) -> None:
     plan = RelationalCSR(torch.tensor([[0, 1], [0, 1]]), torch.tensor([0, 0]), 2, 1)
+    x = torch.tensor([[float("nan")], [float("inf")]])
     with forced_engine(engine):
-        out = multiply_sum(plan, torch.tensor([[float("nan")], [float("inf")]]), torch.ones(1, 1))
-    assert out[0].isnan()
-    assert out[1].isinf()
+        for reduce in REDUCTIONS:
+            out = relational_spmm(plan, x, torch.ones(1, 1), op="mul", reduce=reduce)
+            assert out[0].isnan()
+            assert out[1].isinf()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_gradients_of_gradients_are_refused(engine) -> None:
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+@pytest.mark.parametrize("reduce", REDUCTIONS)
+def test_gradients_of_gradients_are_refused(engine, reduce) -> None:
     plan = RelationalCSR(torch.tensor([[0], [0]]), torch.tensor([0]), 1, 1)
     x, z = torch.ones(1, 1, requires_grad=True), torch.ones(1, 1, requires_grad=True)
     with forced_engine(engine):
-        (first,) = torch.autograd.grad(
-            multiply_sum(plan, x, z).square().sum(), x, create_graph=True
-        )
-        with pytest.raises(RuntimeError):
+        out = relational_spmm(plan, x, z, op="mul", reduce=reduce)
+        (first,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
             first.sum().backward()
 
 
-def test_a_large_graph_gives_the_same_numbers_with_any_number_of_threads() -> None:
+@pytest.mark.parametrize("op", ["copy", "mul"])
+def test_a_large_graph_gives_the_same_numbers_with_any_number_of_threads(op) -> None:
     generator = torch.Generator().manual_seed(0)
     edges = (
         torch.rand(3, 5000, generator=generator).square() * torch.tensor([[300], [300], [7]])
@@ -164,7 +161,7 @@ def test_a_large_graph_gives_the_same_numbers_with_any_number_of_threads() -> No
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found.append(multiply_sum(plan, x, z))
+            found.append(relational_spmm(plan, x, None if op == "copy" else z, op=op))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(found[0], found[1])
@@ -175,9 +172,9 @@ def test_the_first_sum_of_a_process_leaves_torchs_threads_as_they_were() -> None
     script = (
         "import torch; torch.set_num_threads(1)\n"
         "from pyg_kgtransfer.kernels.relational_csr import RelationalCSR\n"
-        "from pyg_kgtransfer.kernels.relational_spmm import multiply_sum\n"
+        "from pyg_kgtransfer.kernels.relational_spmm import relational_spmm\n"
         "plan = RelationalCSR(torch.tensor([[0], [1]]), torch.tensor([0]), 2, 1)\n"
-        "multiply_sum(plan, torch.ones(2, 2), torch.ones(1, 2))\n"
+        "relational_spmm(plan, torch.ones(2, 2), torch.ones(1, 2), op='mul')\n"
         "print(torch.get_num_threads())"
     )
     done = subprocess.run(
@@ -187,36 +184,52 @@ def test_the_first_sum_of_a_process_leaves_torchs_threads_as_they_were() -> None
 
 
 def test_the_engine_can_be_forced_and_wrong_ones_are_refused(monkeypatch) -> None:
-    assert engine_for(CPU) == "numba"
-    assert engine_for(torch.device("cuda")) == "torch"
+    fastest = "torch" if engines_on(CPU)["numba"] else "numba"
+    assert engine_name(CPU) == fastest
     monkeypatch.setenv("KGT_ENGINE", "torch")
-    assert engine_for(CPU) == "torch"
-    with forced_engine("numba"):
-        assert engine_for(CPU) == "numba"
-        with pytest.raises(ValueError, match="works on the CPU"):
-            engine_for(torch.device("cuda"))
+    assert engine_name(CPU) == "torch"
+    with forced_engine("numba"), pytest.raises(ValueError, match=r"numba.*works on the CPU"):
+        engine_name(torch.device("cuda"))
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with forced_engine("triton"), pytest.raises(ValueError, match=r"triton.*(CUDA|install)"):
+        engine_name(CPU)
     monkeypatch.setenv("KGT_ENGINE", "tritium")
-    with pytest.raises(ValueError, match="numba, torch"):
-        engine_for(CPU)
+    with pytest.raises(ValueError, match=r"'tritium'\); did you mean 'triton'"):
+        engine_name(CPU)
     with pytest.raises(ValueError, match="tritium"), forced_engine("tritium"):
         pass
 
 
+X, Z = torch.ones(2, 2), torch.ones(1, 2)
+
+
 @pytest.mark.parametrize(
-    ("x", "z", "message"),
+    ("arguments", "message"),
     [
-        (torch.ones(3, 2), torch.ones(1, 2), r"x must have shape \[2, D\]"),
-        (torch.ones(2, 2), torch.ones(2), r"z must have shape \[1, D\]"),
-        (torch.ones(2, 2), torch.ones(1, 3), "equally wide"),
+        ({"x": torch.ones(3, 2)}, r"x must have shape \[2, D\] \(got \[3, 2\]\)"),
+        ({"z": torch.ones(2, 2)}, r"z must have shape \[1, D\]"),
+        ({"z": torch.ones(1, 3)}, r"equally wide \(got \[2\] and \[3\]\)"),
+        ({"z": torch.ones(1, 4, 2)}, "equally wide"),
+        ({"x": torch.ones(2, 3, 2), "z": torch.ones(1, 4, 2)}, "equally wide"),
+        ({"x": torch.ones(2, 2, dtype=torch.long)}, r"x must be floats \(got torch.int64\)"),
+        ({"op": "times"}, r"op is one of copy, add.*\(got 'times'\)"),
+        ({"reduce": "min"}, r"reduce is one of sum, mean, max \(got 'min'\)"),
+        ({"z": None}, r"op 'mul' needs relation vectors \(got none\)"),
+        ({"op": "copy"}, r"op 'copy' takes no relation vectors"),
+        ({"op": "complex_mul", "reduce": "max"}, "no maximum"),
+        (
+            {"x": torch.ones(2, 3), "z": torch.ones(1, 3), "op": "complex_mul"},
+            r"even width \(got 3\)",
+        ),
+        ({"weight": torch.ones(2)}, r"weight must be floats of shape \[1\], one per edge"),
+        ({"weight": torch.ones(1, dtype=torch.long)}, "weight must be floats"),
+        ({"weight": torch.tensor([float("nan")])}, r"must be finite \(got nan at edge 0\)"),
+        ({"x": X.to("meta")}, r"x must be where the edges are, on cpu \(got meta\)"),
+        ({"weight": torch.ones(1, device="meta")}, "weight must be where"),
     ],
 )
-def test_tables_that_do_not_fit_are_refused(x, z, message) -> None:
+def test_what_does_not_fit_is_refused(arguments, message) -> None:
     plan = RelationalCSR(torch.tensor([[0], [1]]), torch.tensor([0]), 2, 1)
+    given_ = {"x": X, "z": Z, "op": "mul"} | arguments
     with pytest.raises(ValueError, match=message):
-        multiply_sum(plan, x, z)
-
-
-def test_half_a_complex_number_is_refused() -> None:
-    plan = RelationalCSR(torch.tensor([[0], [1]]), torch.tensor([0]), 2, 1)
-    with pytest.raises(ValueError, match="even width"):
-        conjugate_multiply_sum(plan, torch.ones(2, 3), torch.ones(1, 3))
+        relational_spmm(plan, given_.pop("x"), given_.pop("z"), **given_)
