@@ -29,6 +29,7 @@ _MODELS: Mapping[str, Mapping[str, Any]] = {
     },
     "rotate": {"embedding_dim": 64},
     "transe": {"embedding_dim": 128, "scoring_fct_norm": 2, "entity_constrainer": None},
+    "compgcn": {"embedding_dim": 128},  # one layer before DistMult; trained as bilinear ones are
 }
 
 

@@ -45,6 +45,7 @@ PROTOCOL = {
     "Seeds": "medians over seeds, with lowest and highest in the figures; one seed on fb15k-237",
     "Verdict": f"reached: at most {TOLERANCE} MRR below the reference, or above it",
     "PyKEEN": pykeen_rerun.PROTOCOL,
+    "PyKEEN's CompGCN": "one layer before DistMult, trained as the bilinear ones",
 }
 
 
@@ -82,6 +83,7 @@ def _recipe(
     epochs: int,
     width: int = 256,
     batch_size: int = 256,
+    schedule: str = "constant",
 ) -> Recipe:
     """A shallow model with its loss and training; what is not listed is the same for all."""
     return Recipe(
@@ -92,8 +94,9 @@ def _recipe(
             epochs=epochs,
             optimizer=optimizer[0],
             learning_rate=optimizer[1],
+            schedule=schedule,
             validate_every=5,
-            patience=6,
+            patience=6 if schedule == "constant" else None,
             save_every=epochs,
             save_seconds=60,
             progress=False,

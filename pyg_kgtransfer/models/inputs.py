@@ -72,7 +72,14 @@ class Lookup(EntityInput):
         nn.init.xavier_normal_(self.weight)
 
     def forward(self, entity: Tensor) -> Tensor:
+        if entity.device.type == "cpu" and self._is_every(entity):
+            return self.weight
         return functional.embedding(entity, self.weight)
+
+    @torch.compiler.disable
+    def _is_every(self, entity: Tensor) -> bool:
+        """Whether these are all entities in order, whose vectors need no copy."""
+        return torch.equal(entity, torch.arange(len(self.weight)))
 
     def initialise(self, decoder: Decoder) -> None:
         decoder.initialise(self.weight, None)

@@ -15,6 +15,12 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
     "sgd": torch.optim.SGD,
 }
+FUSED_ON = {
+    "adam": {"cpu", "cuda"},
+    "adamw": {"cpu", "cuda"},
+    "adagrad": {"cpu"},
+    "sgd": {"cpu", "cuda"},
+}
 SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true")
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
@@ -174,8 +180,12 @@ def build_optimizer(
             "training needs a parameter to change (got a model and an objective of which every "
             "parameter is frozen or in no group)"
         )
+    devices = {p.device.type for group in chosen for p in group["params"]}
     optimizer = OPTIMIZERS[config.optimizer](
-        chosen, lr=config.learning_rate, weight_decay=config.weight_decay
+        chosen,
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        fused=devices <= FUSED_ON[config.optimizer],  # one pass over parameters and moments
     )
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
