@@ -122,11 +122,12 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("umls", "complex"): _recipe("complex", _one_vs_all(0.005), _ADAGRAD, epochs=100),
     ("umls", "rotate"): _recipe(
         "rotate",
-        ObjectiveConfig("self_adversarial", margin=9.0, num_negatives=64),
+        ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=64),
         ("adam", 2e-2),
-        epochs=120,
+        epochs=100,
         width=128,
         batch_size=512,
+        schedule="linear",
     ),
     ("umls", "transe"): _recipe("transe_l2", _one_vs_all(), _ADAM, epochs=100, width=128),
     ("umls", "compgcn"): _with_compgcn(

@@ -1,5 +1,6 @@
 """CPU: sums over edges in fused loops, compiled by Numba; nothing of an edge's size is written."""
 
+import os
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -21,10 +22,27 @@ def is_available() -> bool:
     return find_spec("numba") is not None
 
 
+class _Threads:
+    """Whether threads run here, and whether they were lost: OpenMP's end a forked process."""
+
+    are_running = False
+    are_lost = False
+
+    def forked(self) -> None:
+        self.are_lost = self.are_running
+
+
+_threads = _Threads()
+if hasattr(os, "register_at_fork"):  # not on Windows, which knows no fork
+    os.register_at_fork(after_in_child=_threads.forked)
+
+
 def why_not(device: torch.device) -> str:
     """Why this engine cannot work on ``device``; empty if it can."""
     if device.type != "cpu":
         return f"it works on the CPU (got {device})"
+    if _threads.are_lost:
+        return "its threads do not outlive a fork; start processes by spawn"
     return "" if is_available() else "it needs `pip install pyg-kgtransfer[fast]`"
 
 
@@ -173,6 +191,7 @@ def _run(name: str, *arguments: Any) -> Any:
 
     from pyg_kgtransfer.kernels import numba_loops
 
+    _threads.are_running = True
     threads, before = torch.get_num_threads(), numba.get_num_threads()
     numba.set_num_threads(min(threads, before))
     try:

@@ -1,6 +1,7 @@
 """A model of a knowledge graph: encode once, score many."""
 
 from torch import Tensor, nn
+from torch.nn.functional import embedding  # its gradient is far faster than indexing's
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.models.decoders import Decoder
@@ -82,7 +83,9 @@ class KGModel(nn.Module):
             [B, N] or [B, K]; higher is better.
         """
         entity = representations.entity
-        query = self.decoder.tail_query(entity[head], representations.relation[relation])
+        query = self.decoder.tail_query(
+            embedding(head, entity), embedding(relation, representations.relation)
+        )
         return self._compare(query, entity, candidates)
 
     def score_heads(
@@ -97,14 +100,16 @@ class KGModel(nn.Module):
             inverse = relation + representations.relation.shape[0] // 2
             return self.score_tails(representations, tail, inverse, candidates)
         entity = representations.entity
-        query = self.decoder.head_query(representations.relation[relation], entity[tail])
+        query = self.decoder.head_query(
+            embedding(relation, representations.relation), embedding(tail, entity)
+        )
         return self._compare(query, entity, candidates)
 
     def _compare(self, query: Tensor, entity: Tensor, candidates: Tensor | None) -> Tensor:
         if candidates is None:
             return self.decoder.compare(query, entity)
         if candidates.dim() == 1:
-            return self.decoder.compare(query, entity[candidates])
+            return self.decoder.compare(query, embedding(candidates, entity))
         return self.decoder.compare_rows(query, entity, candidates)
 
     def num_trained_parameters(self) -> int:

@@ -1,9 +1,11 @@
 """Learning to tell true facts from others: negative sampling, 1-vs-all, k-vs-all, N3."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from pyg_kgtransfer.functional import losses, sampling
 from pyg_kgtransfer.graph.known_triples import KnownTriples
@@ -64,16 +66,25 @@ class NegativeSampling(Objective):
         head, relation, tail = batch.triples.unbind(1)
         num_entities = representations.entity.shape[0]
         tails = self._draw(len(head), num_entities, batch.generator)
-        negative = model.score_tails(representations, head, relation, tails)  # [B, K]
-        positive = model.score_tails(representations, head, relation, tail.unsqueeze(1)).squeeze(1)
+        scores = partial(model.score_tails, representations, head, relation)
+        positive, negative = self._scores(scores, tail, tails)
         negative = self._without_known(negative, head[:, None], relation[:, None], tails)
         loss = self.loss(positive, negative)
 
         heads = self._draw(len(head), num_entities, batch.generator)
-        negative = model.score_heads(representations, relation, tail, heads)
-        positive = model.score_heads(representations, relation, tail, head.unsqueeze(1)).squeeze(1)
+        scores = partial(model.score_heads, representations, relation, tail)
+        positive, negative = self._scores(scores, head, heads)
         negative = self._without_known(negative, heads, relation[:, None], tail[:, None])
         return 0.5 * (loss + self.loss(positive, negative))
+
+    def _scores(
+        self, scores: Callable[[Tensor], Tensor], answer: Tensor, drawn: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of the true answers [B], and of the drawn ones [B, K]."""
+        if self.shared:
+            return scores(answer.unsqueeze(1)).squeeze(1), scores(drawn)
+        both = scores(torch.cat([answer.unsqueeze(1), drawn], dim=1))
+        return both[:, 0], both[:, 1:]
 
     def _draw(self, batch_size: int, num_entities: int, generator: torch.Generator) -> Tensor:
         shape = (self.num_negatives,) if self.shared else (batch_size, self.num_negatives)
@@ -204,10 +215,10 @@ class N3(Objective):
         head, relation, tail = batch.triples.unbind(1)
         entity, relations = representations.entity, representations.relation
         decoder = model.decoder
-        of_relation = losses.n3_penalty(decoder.moduli(relations[relation]))
+        of_relation = losses.n3_penalty(decoder.moduli(embedding(relation, relations)))
         if model.reciprocal:
-            inverse = relations[relation + relations.shape[0] // 2]
+            inverse = embedding(relation + relations.shape[0] // 2, relations)
             of_relation = 0.5 * (of_relation + losses.n3_penalty(decoder.moduli(inverse)))
         return of_relation + losses.n3_penalty(
-            decoder.moduli(entity[head]), decoder.moduli(entity[tail])
+            decoder.moduli(embedding(head, entity)), decoder.moduli(embedding(tail, entity))
         )

@@ -183,6 +183,28 @@ def test_the_first_sum_of_a_process_leaves_torchs_threads_as_they_were() -> None
     assert done.stdout.split() == ["1"]
 
 
+def test_a_forked_process_falls_back_to_torch() -> None:
+    script = (
+        "import os, torch\n"
+        "from pyg_kgtransfer.kernels.engines import engine_name\n"
+        "from pyg_kgtransfer.kernels.relational_csr import RelationalCSR\n"
+        "from pyg_kgtransfer.kernels.relational_spmm import relational_spmm\n"
+        "torch.set_num_threads(1)\n"
+        "plan = RelationalCSR(torch.tensor([[0], [1]]), torch.tensor([0]), 2, 1)\n"
+        "x, z = torch.ones(2, 2), torch.ones(1, 2)\n"
+        "relational_spmm(plan, x, z, op='mul')\n"
+        "if os.fork() == 0:\n"
+        "    total = relational_spmm(plan, x, z, op='mul').sum().item()\n"
+        "    print(engine_name(torch.device('cpu')), total, flush=True)\n"
+        "    os._exit(0)\n"
+        "print(os.wait()[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["torch", "2.0", "0"]
+
+
 def test_the_engine_can_be_forced_and_wrong_ones_are_refused(monkeypatch) -> None:
     fastest = "torch" if engines_on(CPU)["numba"] else "numba"
     assert engine_name(CPU) == fastest

@@ -128,7 +128,10 @@ def train_in_child(make: Callable, config: TrainConfig, run_dir: Path, pipe: Con
     pipe.send_bytes(b"done")
 
 
-def test_kill_9_at_any_moment_leaves_what_can_be_resumed(make: Callable, tmp_path: Path) -> None:
+def test_kill_9_at_any_moment_leaves_what_can_be_resumed(
+    make: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KGT_ENGINE", "torch")  # compiled loops do not outlive a fork
     config = TrainConfig(**HARD)
     unbroken = make()
     expected = fit(unbroken, config, None)
