@@ -73,7 +73,7 @@ class Lookup(EntityInput):
 
     def forward(self, entity: Tensor) -> Tensor:
         if entity.device.type == "cpu" and self._is_every(entity):
-            return self.weight
+            return self.weight.view_as(self.weight)  # under no_grad, without a gradient
         return functional.embedding(entity, self.weight)
 
     @torch.compiler.disable
