@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         random_split,
     )
     from pyg_kgtransfer.graph.vocabulary import Vocabulary
+    from pyg_kgtransfer.kernels.engines import forced_engine
+    from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
+    from pyg_kgtransfer.kernels.relational_spmm import relational_spmm
     from pyg_kgtransfer.linking.alignment import Alignment, Pairs
     from pyg_kgtransfer.linking.linked import link, linked_subgraph
     from pyg_kgtransfer.linking.linked_kg import LinkedKG
@@ -77,6 +80,9 @@ __version__ = "0.1.0"
 
 # Where each public name is, under which name there.
 _HOMES = {
+    "RelationalCSR": "kernels.relational_csr",
+    "relational_spmm": "kernels.relational_spmm",
+    "forced_engine": "kernels.engines",
     "Vocabulary": "graph.vocabulary",
     "GraphTensors": "graph.knowledge_graph",
     "KnowledgeGraph": "graph.knowledge_graph",
@@ -205,6 +211,7 @@ __all__ = [
     "Predictor",
     "RGCNConv",
     "Recipe",
+    "RelationalCSR",
     "Representations",
     "RotatE",
     "Shallow",
@@ -224,6 +231,7 @@ __all__ = [
     "evaluate",
     "few_shot_split",
     "finetune",
+    "forced_engine",
     "grown",
     "inductive_split",
     "leakage_report",
@@ -239,6 +247,7 @@ __all__ = [
     "ranking_of",
     "read_split",
     "read_triples",
+    "relational_spmm",
     "write_triples",
 ]
 

@@ -6,13 +6,15 @@ a dense table. The matrices are built when first asked for.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pyg_kgtransfer.kernels.csr import EdgeOrder, segment_bounds
 from pyg_kgtransfer.kernels.sparse_matrix import SparseMatrix
+
+Edges = Tensor | Any  # a tensor, or a ``SparseTensor``, whose package need not be there
 
 
 class RelationPairs(NamedTuple):
@@ -277,6 +279,41 @@ class RelationalCSR:
                 raise ValueError(
                     f"{name} must be in [0, {size}) (got {int(ids.min())} to {int(ids.max())})"
                 )
+
+
+def plain_edges(edges: Any, edge_type: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The edges of whatever a PyG layer takes, as two tensors.
+
+    Args:
+        edges: [2, M] int64, source above target (a tensor or an ``EdgeIndex``); or the transposed
+            adjacency matrix [targets, sources], a ``SparseTensor`` or a sparse torch tensor.
+        edge_type: [M] int64; ``None``: the values of the adjacency matrix.
+
+    Returns:
+        edge_index [2, M] and edge_type [M].
+
+    Raises:
+        ValueError: If there are no edge types.
+
+    Example:
+        >>> adjacency = torch.sparse_coo_tensor([[2], [0]], torch.tensor([7]), (3, 3))  # 0 -> 2
+        >>> [part.tolist() for part in plain_edges(adjacency, None)]
+        [[[0], [2]], [7]]
+    """
+    values = None
+    if isinstance(edges, Tensor) and edges.layout != torch.strided:
+        matrix = edges if edges.layout == torch.sparse_coo else edges.to_sparse_coo()
+        row, column = matrix._indices()  # uncoalesced: parallel edges stay apart
+        edges, values = torch.stack([column, row]), matrix._values()
+    elif not isinstance(edges, Tensor):  # a SparseTensor
+        row, column, values = edges.coo()
+        edges = torch.stack([column, row])
+    elif hasattr(edges, "as_tensor"):  # an EdgeIndex
+        edges = edges.as_tensor()
+    kinds = values if edge_type is None else edge_type
+    if kinds is None:
+        raise ValueError("edges need types: pass edge_type, or an adjacency matrix of types")
+    return edges, kinds.long() if edge_type is None else kinds
 
 
 PlanBuilder = Callable[[Tensor, Tensor, int, int], RelationalCSR]

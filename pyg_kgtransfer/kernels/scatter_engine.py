@@ -29,6 +29,8 @@ def csr_product(matrix: CSR, x: Tensor, values: Tensor | None) -> Tensor:
     """The matrix, with its own values or others ([P]), times [columns, D]: [rows, D]."""
     from torch_sparse import SparseTensor, matmul
 
+    if not x.numel():  # its loops divide by the size of x
+        return x.new_zeros(matrix.shape[0], x.shape[1])
     adjacency = SparseTensor(
         rowptr=matrix.offsets.long(),
         col=matrix.columns.long(),
@@ -48,5 +50,7 @@ def product_sum(
     from torch_scatter import segment_csr
 
     messages = kind.of(first[edges.first], second[edges.second])
+    if not messages.numel():  # its loops divide by sizes
+        return messages.new_zeros(len(edges.offsets) - 1, messages.shape[1])
     result: Tensor = segment_csr(weight.unsqueeze(1) * messages, edges.offsets.long())
     return result

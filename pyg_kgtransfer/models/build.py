@@ -52,6 +52,7 @@ class ModelConfig:
             mixed with text vectors of width D); the latter two are given to ``build_model``.
         share: Share of the free vectors in a mixture, in [0, 1].
         reciprocal: Answer (?, r, t) with the inverse relation's own vector.
+        recompute: Compute what layers hold again in the backward pass: less memory, more time.
 
     Raises:
         ValueError: If a name is unknown (the nearest one is offered) or a number out of range.
@@ -77,6 +78,7 @@ class ModelConfig:
     inputs: str = "lookup"
     share: float = 0.6
     reciprocal: bool = True
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         for kind, name, known in (
@@ -185,6 +187,7 @@ def _layer_options(config: ModelConfig) -> LayerOptions:
         normalise=config.normalise,
         residual=config.residual,
         jump=config.jump,
+        recompute=config.recompute,
     )
 
 

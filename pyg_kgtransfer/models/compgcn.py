@@ -7,10 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
-from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR
+from pyg_kgtransfer.kernels.relational_csr import Edges, PlanCache, RelationalCSR, plain_edges
 from pyg_kgtransfer.kernels.relational_spmm import relational_spmm
 from pyg_kgtransfer.models.decoders import Decoder
-from pyg_kgtransfer.models.encoder import Encoder, LayerOptions, LayerOutput, Representations
+from pyg_kgtransfer.models.encoder import (
+    Encoder,
+    LayerOptions,
+    LayerOutput,
+    Representations,
+    run_layer,
+)
 from pyg_kgtransfer.models.inputs import EntityInput
 
 OPERATORS = ("sub", "mult", "corr")
@@ -79,15 +85,17 @@ class CompGCNConv(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(
-        self, x: Tensor, z: Tensor, edge_index: Tensor, edge_type: Tensor
+        self, x: Tensor, z: Tensor, edge_index: Edges, edge_type: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Entity and relation vectors after the layer.
 
         Args:
             x: [N, in_width] entity vectors.
             z: [2R, in_width] relation vectors.
-            edge_index: [2, M] int64, source above target.
-            edge_type: [M] int64, in [0, 2R); types from R on are the inverse direction.
+            edge_index: [2, M] int64, source above target; or an ``EdgeIndex``, a ``SparseTensor``
+                or a sparse tensor, as PyG's layers take them.
+            edge_type: [M] int64, in [0, 2R); types from R on are the inverse direction; ``None``:
+                the values of a sparse matrix.
 
         Returns:
             x' [N, out_width] and z' [2R, out_width].
@@ -100,8 +108,8 @@ class CompGCNConv(nn.Module):
                 f"{self.num_relations} relations and their inverses need "
                 f"{2 * self.num_relations} relation vectors (got {z.shape[0]})"
             )
-        plan = self._plans(edge_index, edge_type, len(x), 2 * self.num_relations)
-        return self.propagate(x, z, plan)
+        edges, kinds = plain_edges(edge_index, edge_type)
+        return self.propagate(x, z, self._plans(edges, kinds, len(x), 2 * self.num_relations))
 
     def propagate(self, x: Tensor, z: Tensor, plan: RelationalCSR) -> tuple[Tensor, Tensor]:
         """The same for edges that are sorted already, by ``directional_plan``."""
@@ -168,6 +176,7 @@ class CompGCN(Encoder):
         self.inputs = inputs
         self.width = width
         self.num_layers = options.num_layers
+        self.recompute = options.recompute
         self.num_relations = num_relations
         self.relation = nn.Parameter(torch.empty(2 * num_relations, width))
         nn.init.xavier_normal_(self.relation)
@@ -191,7 +200,7 @@ class CompGCN(Encoder):
         layers = cast(Iterable[CompGCNConv], self.layers)
         outputs = cast(Iterable[LayerOutput], self.outputs)
         for layer, output in zip(layers, outputs, strict=True):
-            result, relations = layer.propagate(x, z, plan)
+            result, relations = run_layer(layer.propagate, x, z, plan, recompute=self.recompute)
             x = output(x, result)
             z = relations if output.gate is None else z + output.gate * relations
             hidden.append(x)

@@ -3,12 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
+
+Result = TypeVar("Result")
 
 
 class Representations(NamedTuple):
@@ -81,6 +84,8 @@ class LayerOptions:
         jump: The final entity vector is the encoder's input plus a gate times the last layer's
             output, so that the encoder can do at least what its input alone can.
         gate: Where the gates start; small, so that training starts near the encoder's input.
+        recompute: Keep nothing of what layers compute for the backward pass, compute it again then:
+            less memory, more time.
 
     Raises:
         ValueError: If a number is out of range.
@@ -93,12 +98,21 @@ class LayerOptions:
     residual: bool = False
     jump: bool = False
     gate: float = 0.1
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         if self.num_layers < 1:
             raise ValueError(f"an encoder with layers needs at least 1 (got {self.num_layers})")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1) (got {self.dropout})")
+
+
+def run_layer(propagate: Callable[..., Result], *arguments: Any, recompute: bool) -> Result:
+    """What a layer gives, its inner vectors forgotten until the backward pass if wished."""
+    if not (recompute and torch.is_grad_enabled()):
+        return propagate(*arguments)
+    result: Result = checkpoint(propagate, *arguments, use_reentrant=False)
+    return result
 
 
 class LayerOutput(nn.Module):

@@ -8,9 +8,15 @@ from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.kernels.relation_matmul import basis_sum, block_sum
-from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR
+from pyg_kgtransfer.kernels.relational_csr import Edges, PlanCache, RelationalCSR, plain_edges
 from pyg_kgtransfer.models.decoders import Decoder
-from pyg_kgtransfer.models.encoder import Encoder, LayerOptions, LayerOutput, Representations
+from pyg_kgtransfer.models.encoder import (
+    Encoder,
+    LayerOptions,
+    LayerOutput,
+    Representations,
+    run_layer,
+)
 from pyg_kgtransfer.models.inputs import EntityInput
 
 
@@ -82,13 +88,14 @@ class RGCNConv(nn.Module):
         nn.init.xavier_uniform_(self.self_weight)
         nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor) -> Tensor:
+    def forward(self, x: Tensor, edge_index: Edges, edge_type: Tensor | None = None) -> Tensor:
         """Vectors after the layer.
 
         Args:
             x: [N, in_width].
-            edge_index: [2, M] int64, source above target.
-            edge_type: [M] int64, in [0, num_relations).
+            edge_index: [2, M] int64, source above target; or an ``EdgeIndex``, a ``SparseTensor``
+                or a sparse tensor, as PyG's layers take them.
+            edge_type: [M] int64, in [0, num_relations); ``None``: the values of a sparse matrix.
 
         Returns:
             [N, out_width].
@@ -96,7 +103,8 @@ class RGCNConv(nn.Module):
         Raises:
             ValueError: If an id is out of range.
         """
-        return self.propagate(x, self._plans(edge_index, edge_type, len(x), self.num_relations))
+        edges, kinds = plain_edges(edge_index, edge_type)
+        return self.propagate(x, self._plans(edges, kinds, len(x), self.num_relations))
 
     def propagate(self, x: Tensor, plan: RelationalCSR) -> Tensor:
         """The same for edges that are sorted already, by ``RelationalCSR``."""
@@ -153,6 +161,7 @@ class RGCN(Encoder):
         self.inputs = inputs
         self.width = width
         self.num_layers = options.num_layers
+        self.recompute = options.recompute
         self.num_edge_types = 2 * num_relations
         self.layers = nn.ModuleList(
             RGCNConv(width, width, 2 * num_relations, num_bases=num_bases, num_blocks=num_blocks)
@@ -170,7 +179,7 @@ class RGCN(Encoder):
         hidden = []
         layers = cast(Iterable[RGCNConv], self.layers)
         for layer, output in zip(layers, self.outputs, strict=True):
-            x = output(x, layer.propagate(x, plan))
+            x = output(x, run_layer(layer.propagate, x, plan, recompute=self.recompute))
             hidden.append(x)
         entity = x if self.jump is None else inputs + self.jump * x
         return Representations(entity, self.relation, tuple(hidden))

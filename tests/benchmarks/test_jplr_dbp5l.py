@@ -5,7 +5,14 @@ import pytest
 import pyg_kgtransfer as kgt
 from benchmarks import jplr_dbp5l
 from benchmarks.dbp5l_task import Dbp5l, permuted
-from benchmarks.jplr_dbp5l import Study, ablation_figures, seconds_to, table, target_figures
+from benchmarks.jplr_dbp5l import (
+    Study,
+    ablation_figures,
+    seconds_to,
+    table,
+    target_figures,
+    time_figures,
+)
 
 OWN = [("Athens", "capital_of", "Greece"), ("Sparta", "in", "Greece"), ("Nicosia", "in", "Cyprus")]
 HELD_OUT = {
@@ -120,6 +127,36 @@ def test_seconds_until_a_figure_is_reached(study: Study) -> None:
     assert seconds_to(model, 0.2) == 1.0
     assert seconds_to(model, 0.3) == 2.0
     assert seconds_to(model, 0.5) is None
+
+
+def test_the_time_of_a_student_is_over_that_of_target_only(study: Study, monkeypatch) -> None:
+    curve = [{"seconds": 2.0, "mrr": 0.3}, {"seconds": 4.0, "mrr": 0.5}]
+    study.target_only("el")
+    load = kgt.Checkpoint.load
+
+    def timed(path):
+        model = load(path)
+        model.metrics["curve"] = curve
+        return model
+
+    monkeypatch.setattr(kgt.Checkpoint, "load", timed)
+    model = study.hurried_student("el", 60.0)
+    given = []
+
+    def hurried(target: str, seconds: float):
+        given.append(seconds)
+        return model
+
+    monkeypatch.setattr(study, "hurried_student", hurried)
+    model.metrics["curve"] = [{"seconds": 1.0, "mrr": 0.4}, {"seconds": 3.0, "mrr": 0.6}]
+    figures = time_figures(study, "el")
+    assert given == [jplr_dbp5l.PATIENCE * 4.0]
+    assert figures["el.seconds_ratio"] == pytest.approx(3.0 / 4.0)
+    assert figures["el.student.reaches_target_only_best"] == 1.0
+    model.metrics["curve"] = [{"seconds": 1.0, "mrr": 0.4}]
+    figures = time_figures(study, "el")
+    assert figures["el.student.reaches_target_only_best"] == 0.0
+    assert "el.seconds_ratio" not in figures
 
 
 def test_figures_do_not_depend_on_the_order_of_entities(data: Dbp5l) -> None:

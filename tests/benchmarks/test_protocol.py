@@ -174,3 +174,12 @@ def test_versions_name_what_is_installed_and_leave_out_the_rest() -> None:
     found = versions()
     assert found["torch"] == torch.__version__
     assert all(found.values())
+
+
+def test_a_run_recorded_before_a_setting_existed_counts_where_it_had_no_effect(tmp_path) -> None:
+    work, calls = counted([0.5, 0.6])
+    begin(tmp_path).run("one", work, settings={"model": {"width": 8}})
+    begin(tmp_path).run("one", work, settings={"model": {"width": 8, "recompute": False}})
+    assert len(calls) == 1
+    begin(tmp_path).run("one", work, settings={"model": {"width": 8, "recompute": True}})
+    assert len(calls) == 2

@@ -24,7 +24,7 @@ def problems(draw: st.DrawFn) -> tuple[Tensor, Lists, Lists]:
         for _ in range(2)
     )
     scores = torch.tensor(values, dtype=torch.float32).view(rows, columns)
-    return scores, known.unbind(1), true.unbind(1)
+    return scores, known.t().contiguous().unbind(0), true.t().contiguous().unbind(0)
 
 
 @pytest.mark.parametrize("engine", ["torch", FUSED])

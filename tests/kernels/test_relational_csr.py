@@ -8,8 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor
+from torch_geometric import EdgeIndex
 
-from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR
+from pyg_kgtransfer.kernels.relational_csr import PlanCache, RelationalCSR, plain_edges
 
 NUM_RELATIONS = 3
 
@@ -186,3 +187,40 @@ def test_a_plan_made_for_inference_serves_training() -> None:
     (plan.relation_rows.gather(x).sum() * weight.sum()).backward()
     assert x.grad is not None
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc"])
+def test_a_sparse_adjacency_of_types_is_read_as_edges(layout: str) -> None:
+    edges = torch.stack([EDGE_INDEX[1], EDGE_INDEX[0]])  # rows are targets
+    adjacency = torch.sparse_coo_tensor(edges, EDGE_TYPE, (3, 3), check_invariants=True)
+    adjacency = getattr(adjacency, {"coo": "coalesce"}.get(layout, f"to_sparse_{layout}"))()
+    edge_index, edge_type = plain_edges(adjacency, None)
+    read = sorted(zip(*edge_index.tolist(), edge_type.tolist(), strict=True))
+    assert read == sorted(zip(*EDGE_INDEX.tolist(), EDGE_TYPE.tolist(), strict=True))
+
+
+def test_parallel_edges_of_an_uncoalesced_adjacency_stay_apart() -> None:
+    twice = torch.sparse_coo_tensor(
+        torch.tensor([[1, 1], [0, 0]]), torch.tensor([2, 3]), (2, 2), check_invariants=True
+    )
+    assert plain_edges(twice, None)[1].tolist() == [2, 3]
+
+
+def test_an_edge_index_and_a_sparse_tensor_are_read_as_edges() -> None:
+    edge_index = EdgeIndex(EDGE_INDEX, sparse_size=(3, 3))
+    plain, kinds = plain_edges(edge_index, EDGE_TYPE)
+    assert type(plain) is Tensor
+    assert torch.equal(plain, EDGE_INDEX)
+    assert kinds is EDGE_TYPE
+    torch_sparse = pytest.importorskip("torch_sparse")
+    row, column = EDGE_INDEX[1], EDGE_INDEX[0]
+    adjacency = torch_sparse.SparseTensor(row=row, col=column, value=EDGE_TYPE, sparse_sizes=(3, 3))
+    found, kinds = plain_edges(adjacency, None)
+    assert sorted(zip(*found.tolist(), kinds.tolist(), strict=True)) == sorted(
+        zip(*EDGE_INDEX.tolist(), EDGE_TYPE.tolist(), strict=True)
+    )
+
+
+def test_edges_without_types_are_refused() -> None:
+    with pytest.raises(ValueError, match="edges need types: pass edge_type"):
+        plain_edges(EDGE_INDEX, None)

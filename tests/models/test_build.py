@@ -132,3 +132,25 @@ def test_fresh_residual_encoders_give_vectors_of_the_decoders_size(
     model.decoder.initialise(wanted, None)
     ratio = (out.square().mean() / wanted.square().mean()).sqrt().item()
     assert 0.5 < ratio < 2.5
+
+
+@pytest.mark.parametrize("encoder", ["rgcn", "compgcn"])
+def test_layers_that_recompute_keep_less_and_train_alike(encoder: str) -> None:
+    graph = planted_graph().tensors()
+    kept, grads = [], []
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        kept[-1][tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        config = ModelConfig(encoder=encoder, width=32, dropout=0.5, recompute=recompute)
+        model = build_model(config, num_entities=60, num_relations=4)
+        kept.append({})
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            out = model.encode(graph)
+        (out.entity.square().sum() + out.relation.square().sum()).backward()
+        grads.append([parameter.grad for parameter in model.parameters()])
+    torch.testing.assert_close(grads[0], grads[1])
+    assert sum(kept[1].values()) < sum(kept[0].values())

@@ -99,6 +99,15 @@ def test_relation_vectors_are_counted() -> None:
         layer("sub")(torch.ones(2, 5), torch.ones(3, 5), torch.tensor([[0], [1]]), torch.ones(1))
 
 
+def test_a_sparse_adjacency_of_types_serves_as_edges() -> None:
+    conv, x, z = layer("sub"), torch.randn(3, 5).double(), torch.randn(4, 5).double()
+    edge_index, edge_type = torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.tensor([0, 2, 3])
+    adjacency = torch.sparse_coo_tensor(
+        edge_index.flip(0), edge_type, (3, 3), check_invariants=True
+    )
+    torch.testing.assert_close(conv(x, z, adjacency), conv(x, z, edge_index, edge_type))
+
+
 def test_ids_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="target rows"):
         directional_plan(torch.tensor([[0], [2]]), torch.tensor([0]), 2, 4)

@@ -82,6 +82,15 @@ def test_savings_that_cannot_be_are_refused(options: dict[str, int], message: st
         RGCNConv(4, 6, 3, **options)
 
 
+def test_a_sparse_adjacency_of_types_serves_as_edges() -> None:
+    conv, x = layer("bases"), torch.randn(3, 4).double()
+    edge_index, edge_type = torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.tensor([0, 2, 1])
+    adjacency = torch.sparse_coo_tensor(
+        edge_index.flip(0), edge_type, (3, 3), check_invariants=True
+    )
+    torch.testing.assert_close(conv(x, adjacency), conv(x, edge_index, edge_type))
+
+
 def test_edge_types_that_the_layer_lacks_are_refused() -> None:
     with pytest.raises(ValueError, match=r"edge types must be in \[0, 3\) \(got 3"):
         layer("full")(torch.ones(2, 4).double(), torch.tensor([[0], [1]]), torch.tensor([3]))
