@@ -52,6 +52,8 @@ class ModelConfig:
             mixed with text vectors of width D); the latter two are given to ``build_model``.
         share: Share of the free vectors in a mixture, in [0, 1].
         reciprocal: Answer (?, r, t) with the inverse relation's own vector.
+        sparse: Update those rows of the entity table alone that a batch names: for large tables,
+            with encoder ``"shallow"``, inputs ``"lookup"`` and Adagrad or SGD.
         recompute: Compute what layers hold again in the backward pass: less memory, more time.
 
     Raises:
@@ -78,6 +80,7 @@ class ModelConfig:
     inputs: str = "lookup"
     share: float = 0.6
     reciprocal: bool = True
+    sparse: bool = False
     recompute: bool = False
 
     def __post_init__(self) -> None:
@@ -107,6 +110,13 @@ class ModelConfig:
             )
         if self.blocks and self.width % self.blocks:
             raise ValueError(f"blocks must divide the width {self.width} (got {self.blocks})")
+        if self.sparse and (self.encoder, self.inputs) != ("shallow", "lookup"):
+            raise ValueError(
+                "sparse rows need encoder 'shallow' and inputs 'lookup' "
+                f"(got {self.encoder!r} and {self.inputs!r})"
+            )
+        if self.sparse and self.dropout:
+            raise ValueError(f"sparse rows need dropout 0 (got {self.dropout})")
         DECODERS[self.decoder]().check_width(self.width)
 
     def to_dict(self) -> dict[str, Any]:
@@ -162,7 +172,7 @@ def _inputs(config: ModelConfig, num_entities: int, features: Tensor | None) -> 
                 "features were given, but the model's inputs are 'lookup'; "
                 "set inputs to 'features' or 'mixture'"
             )
-        return Lookup(num_entities, config.width)
+        return Lookup(num_entities, config.width, sparse=config.sparse)
     if features is None:
         raise ValueError(f"inputs {config.inputs!r} need features, one row per entity (got none)")
     if len(features) != num_entities:

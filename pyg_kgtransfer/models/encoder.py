@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 from torch.utils.checkpoint import checkpoint
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
@@ -22,6 +23,7 @@ class Representations(NamedTuple):
         relation: [2R, D'] (r + R is the inverse of r), or [R, D'] from a shallow encoder whose
             model is not reciprocal.
         hidden: One [N, D_l] per message-passing layer, first to last; empty without layers.
+        sparse: Whether ``rows`` give ``entity``, a parameter then, a sparse gradient.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -36,6 +38,11 @@ class Representations(NamedTuple):
     entity: Tensor
     relation: Tensor
     hidden: tuple[Tensor, ...] = ()
+    sparse: bool = False
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """The entity vectors of ``ids``: [...] to [..., D]."""
+        return embedding(ids, self.entity, sparse=self.sparse)  # far faster than indexing
 
 
 class Encoder(nn.Module, ABC):

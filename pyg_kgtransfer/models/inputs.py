@@ -54,6 +54,9 @@ class Lookup(EntityInput):
     Args:
         num_entities: Rows of the table.
         width: D.
+        sparse: Give the table a gradient of the rows that a batch names, where nothing but a
+            decoder reads it; for tables so large that a step over all rows takes longer than the
+            batch. The optimizer must be one that leaves other rows alone (Adagrad, SGD).
 
     Attributes:
         weight: [num_entities, D], Xavier normal at first.
@@ -65,21 +68,22 @@ class Lookup(EntityInput):
 
     entity_rows = ("weight",)
 
-    def __init__(self, num_entities: int, width: int) -> None:
+    def __init__(self, num_entities: int, width: int, *, sparse: bool = False) -> None:
         super().__init__()
         self.width = width
+        self.sparse = sparse
         self.weight = nn.Parameter(torch.empty(num_entities, width))
         nn.init.xavier_normal_(self.weight)
 
     def forward(self, entity: Tensor) -> Tensor:
-        if entity.device.type == "cpu" and self._is_every(entity):
-            return self.weight.view_as(self.weight)  # under no_grad, without a gradient
-        return functional.embedding(entity, self.weight)
+        if not (self.sparse or entity.device.type == "cpu") or not self._is_every(entity):
+            return functional.embedding(entity, self.weight, sparse=self.sparse)
+        return self.weight if torch.is_grad_enabled() else self.weight.detach()
 
     @torch.compiler.disable
     def _is_every(self, entity: Tensor) -> bool:
         """Whether these are all entities in order, whose vectors need no copy."""
-        return torch.equal(entity, torch.arange(len(self.weight)))
+        return torch.equal(entity, torch.arange(len(self.weight), device=entity.device))
 
     def initialise(self, decoder: Decoder) -> None:
         decoder.initialise(self.weight, None)
@@ -225,12 +229,18 @@ class Shallow(Encoder):
         nn.init.xavier_normal_(self.relation)
 
     def forward(self, graph: GraphTensors) -> Representations:
-        return Representations(self.dropout(self.inputs(graph.entity)), self.relation)
+        entity = self.dropout(self.inputs(graph.entity))
+        return Representations(entity, self.relation, sparse=_names_rows(self.inputs, entity))
 
     def initialise(self, decoder: Decoder) -> None:
         """Draw fresh tables as ``decoder`` wants them."""
         self.inputs.initialise(decoder)
         decoder.initialise(None, self.relation)
+
+
+def _names_rows(inputs: EntityInput, entity: Tensor) -> bool:
+    """Whether gathering from these vectors should give their parameter a sparse gradient."""
+    return isinstance(inputs, Lookup) and inputs.sparse and entity is inputs.weight
 
 
 def _check_table(table: Tensor, name: str) -> None:

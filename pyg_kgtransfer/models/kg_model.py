@@ -1,5 +1,6 @@
 """A model of a knowledge graph: encode once, score many."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding  # its gradient is far faster than indexing's
 
@@ -82,11 +83,9 @@ class KGModel(nn.Module):
         Returns:
             [B, N] or [B, K]; higher is better.
         """
-        entity = representations.entity
-        query = self.decoder.tail_query(
-            embedding(head, entity), embedding(relation, representations.relation)
-        )
-        return self._compare(query, entity, candidates)
+        relations = embedding(relation, representations.relation)
+        query = self.decoder.tail_query(representations.rows(head), relations)
+        return self._compare(query, representations, candidates)
 
     def score_heads(
         self,
@@ -99,18 +98,21 @@ class KGModel(nn.Module):
         if self.reciprocal:
             inverse = relation + representations.relation.shape[0] // 2
             return self.score_tails(representations, tail, inverse, candidates)
-        entity = representations.entity
-        query = self.decoder.head_query(
-            embedding(relation, representations.relation), embedding(tail, entity)
-        )
-        return self._compare(query, entity, candidates)
+        relations = embedding(relation, representations.relation)
+        query = self.decoder.head_query(relations, representations.rows(tail))
+        return self._compare(query, representations, candidates)
 
-    def _compare(self, query: Tensor, entity: Tensor, candidates: Tensor | None) -> Tensor:
+    def _compare(
+        self, query: Tensor, representations: Representations, candidates: Tensor | None
+    ) -> Tensor:
         if candidates is None:
-            return self.decoder.compare(query, entity)
+            return self.decoder.compare(query, representations.entity)
         if candidates.dim() == 1:
-            return self.decoder.compare(query, embedding(candidates, entity))
-        return self.decoder.compare_rows(query, entity, candidates)
+            return self.decoder.compare(query, representations.rows(candidates))
+        if representations.sparse:
+            ids, place = torch.unique(candidates, return_inverse=True)
+            return self.decoder.compare_rows(query, representations.rows(ids), place)
+        return self.decoder.compare_rows(query, representations.entity, candidates)
 
     def num_trained_parameters(self) -> int:
         """How many numbers training may change."""

@@ -213,12 +213,11 @@ class N3(Objective):
 
     def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
-        entity, relations = representations.entity, representations.relation
-        decoder = model.decoder
+        relations, decoder = representations.relation, model.decoder
         of_relation = losses.n3_penalty(decoder.moduli(embedding(relation, relations)))
         if model.reciprocal:
             inverse = embedding(relation + relations.shape[0] // 2, relations)
             of_relation = 0.5 * (of_relation + losses.n3_penalty(decoder.moduli(inverse)))
         return of_relation + losses.n3_penalty(
-            decoder.moduli(embedding(head, entity)), decoder.moduli(embedding(tail, entity))
+            decoder.moduli(representations.rows(head)), decoder.moduli(representations.rows(tail))
         )

@@ -21,6 +21,7 @@ FUSED_ON = {
     "adagrad": {"cpu"},
     "sgd": {"cpu", "cuda"},
 }
+SPARSE = ("adagrad", "sgd")  # exact with gradients of some rows
 SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true")
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
@@ -156,7 +157,8 @@ def build_optimizer(
             optimizer; parameters of the model in no group are not trained. ``None``: all alike.
 
     Raises:
-        ValueError: If nothing is left to train, or a group holds a parameter of something else.
+        ValueError: If nothing is left to train, a group holds a parameter of something else, or the
+            model has sparse rows and the optimizer would move others.
     """
     known = set(model.parameters()) | set(objective.parameters())
     if groups is None:
@@ -180,13 +182,28 @@ def build_optimizer(
             "training needs a parameter to change (got a model and an objective of which every "
             "parameter is frozen or in no group)"
         )
+    is_sparse = any(getattr(module, "sparse", False) for module in model.modules())
+    if is_sparse:
+        _check_sparse(config)
     devices = {p.device.type for group in chosen for p in group["params"]}
     optimizer = OPTIMIZERS[config.optimizer](
         chosen,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
-        fused=devices <= FUSED_ON[config.optimizer],  # one pass over parameters and moments
+        # one pass over parameters and moments
+        fused=not is_sparse and devices <= FUSED_ON[config.optimizer],
     )
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
+
+
+def _check_sparse(config: TrainConfig) -> None:
+    if config.optimizer not in SPARSE:
+        raise ValueError(
+            f"sparse rows need an optimizer that leaves other rows alone: {', '.join(SPARSE)} "
+            f"(got {config.optimizer!r})"
+        )
+    for name, value in (("weight_decay", config.weight_decay), ("clip_norm", config.clip_norm)):
+        if value:
+            raise ValueError(f"sparse rows allow no {name} (got {value})")
