@@ -77,6 +77,8 @@ class CSR(_Rows):
         self.columns = columns.to(index_type)
         self.values = values
         self._tensors: dict[torch.dtype, Tensor] = {}
+        self._weights: dict[torch.dtype, Tensor] = {}
+        self._parts: dict[tuple[int, int], CSR] = {}
         self._runs = {}
 
     @cached_property
@@ -105,11 +107,32 @@ class CSR(_Rows):
                 self.shape[0],
             )
 
+    def part(self, rows: slice) -> "CSR":
+        """Some of the rows, the matrix itself if all; found once."""
+        if (rows.start, rows.stop) == (0, self.shape[0]):
+            return self
+        if (rows.start, rows.stop) not in self._parts:
+            with torch.inference_mode(False):
+                offsets = self.offsets[rows.start : rows.stop + 1].long()
+                entries = slice(int(offsets[0]), int(offsets[-1]))
+                self._parts[rows.start, rows.stop] = CSR(
+                    offsets - offsets[0],
+                    self.columns[entries].long(),
+                    None if self.values is None else self.values[entries],
+                    self.shape[1],
+                )
+        return self._parts[rows.start, rows.stop]
+
     def weights(self, dtype: torch.dtype) -> Tensor:
-        """[P] the values of ``dtype``."""
-        if self.values is None:
-            return torch.ones(len(self.columns), dtype=dtype, device=self.columns.device)
-        return self.values.to(dtype)
+        """[P] the values of ``dtype``, made once per type."""
+        if dtype not in self._weights:
+            with torch.inference_mode(False):
+                if self.values is None:
+                    made = torch.ones(len(self.columns), dtype=dtype, device=self.columns.device)
+                else:
+                    made = self.values.to(dtype)
+                self._weights[dtype] = made
+        return self._weights[dtype]
 
     def tensor(self, dtype: torch.dtype) -> Tensor:
         """The matrix as a torch CSR tensor of ``dtype``, built once per type."""

@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 
 from pyg_kgtransfer.kernels import numba_engine, scatter_engine, torch_engine, triton_engine
-from pyg_kgtransfer.kernels.csr import CSR
+from pyg_kgtransfer.kernels.csr import CSR, EdgeOrder
+from pyg_kgtransfer.kernels.products import Product
 
 
 class Engine(Protocol):
-    """What each engine offers: a module of functions on float32 and float64, without autograd.
-
-    Those that multiply while they sum (all but ``torch``) offer ``product_sum`` and
-    ``product_dots`` as well.
-    """
+    """What each engine offers: a module of functions on float32 and float64, without autograd."""
 
     def why_not(self, device: torch.device) -> str:
         """Why it cannot work on ``device``; empty if it can."""
@@ -31,6 +28,18 @@ class Engine(Protocol):
 
     def csr_product(self, matrix: CSR, x: Tensor, values: Tensor | None) -> Tensor:
         """The matrix, with its own values or others ([P]), times [columns, D]: [rows, D]."""
+        ...
+
+    def product_sum(
+        self, edges: EdgeOrder, first: Tensor, second: Tensor, weight: Tensor, kind: Product
+    ) -> Tensor:
+        """Row i: the sum of w first[a] second[b] over its edges (a, b): [rows, D]."""
+        ...
+
+    def product_dots(
+        self, edges: EdgeOrder, left: Tensor, first: Tensor, second: Tensor, kind: Product
+    ) -> Tensor:
+        """left[row] . (first[a] second[b]) at each edge: [M]."""
         ...
 
     def csr_dots(self, matrix: CSR, left: Tensor, right: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from pyg_kgtransfer.kernels.csr import CSR, EdgeOrder
 from pyg_kgtransfer.kernels.products import Product
 
 _TILE_NUMBERS = 1 << 13  # of a table at a time, 32 KB in float32
+_LINE_NUMBERS = 16  # what two threads should not write to in turns, 64 bytes in float32
 
 
 @cache
@@ -47,7 +48,34 @@ def why_not(device: torch.device) -> str:
 
 
 table_type = torch_engine.table_type
-csr_product = torch_engine.csr_product  # MKL's is as fast
+
+
+def csr_product(matrix: CSR, x: Tensor, values: Tensor | None) -> Tensor:
+    """The matrix, with its own values or others ([P]), times [columns, D]: [rows, D]."""
+    return rows_product(matrix, slice(0, matrix.shape[0]), x, values)
+
+
+def rows_product(matrix: CSR, rows: slice, x: Tensor, values: Tensor | None = None) -> Tensor:
+    """The same for some of the rows: [columns, D] to [rows.stop - rows.start, D]."""
+    out = torch.empty(rows.stop - rows.start, x.shape[1], dtype=x.dtype)
+    if out.numel():
+        offsets = matrix.offsets[rows.start : rows.stop + 1].numpy()
+        given = (_values(matrix, values, x), _numbers(x), out.numpy())
+        _run("weighted_sum", offsets, _even_bounds(offsets), matrix.columns.numpy(), *given)
+    return out
+
+
+def add_transposed(matrix: CSR, rows: slice, x: Tensor, out: Tensor) -> None:
+    """Add to ``out`` ([columns, D]) some rows of the matrix, transposed, times ``x``."""
+    if x.numel():
+        offsets = matrix.offsets[rows.start : rows.stop + 1].numpy()
+        parts = max(1, min(torch.get_num_threads(), x.shape[1] // _LINE_NUMBERS))
+        given = (_values(matrix, None, x), _numbers(x), parts, out.numpy())
+        _run("add_to_columns", offsets, matrix.columns.numpy(), *given)
+
+
+def _values(matrix: CSR, values: Tensor | None, like: Tensor) -> np.ndarray:
+    return _numbers(matrix.weights(like.dtype) if values is None else values)
 
 
 def csr_dots(matrix: CSR, left: Tensor, right: Tensor) -> Tensor:
@@ -179,7 +207,7 @@ def _numbers(table: Tensor) -> np.ndarray:
 
 def _even_bounds(offsets: np.ndarray) -> np.ndarray:
     """Rows split in as many runs as there are threads, of about the same number of edges each."""
-    edges = np.linspace(0, offsets[-1], torch.get_num_threads() + 1)
+    edges = np.linspace(offsets[0], offsets[-1], torch.get_num_threads() + 1)
     bounds = np.searchsorted(offsets, edges)
     bounds[0], bounds[-1] = 0, len(offsets) - 1
     return bounds

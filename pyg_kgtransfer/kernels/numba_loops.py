@@ -18,6 +18,34 @@ inner = njit(fastmath={"contract", "reassoc"}, cache=True)
 
 
 @loop
+def weighted_sum(offsets, bounds, columns, weights, table, out):
+    """Fill out[row] = sum of weight table[column] over the row's entries."""
+    width = table.shape[1]
+    for run in prange(len(bounds) - 1):
+        for row in range(bounds[run], bounds[run + 1]):
+            for d in range(width):
+                out[row, d] = 0
+            for entry in range(offsets[row], offsets[row + 1]):
+                x, weight = table[columns[entry]], weights[entry]
+                for d in range(width):
+                    out[row, d] += weight * x[d]
+
+
+@loop
+def add_to_columns(offsets, columns, weights, table, parts, out):
+    """Add weight table[row] to out[column] for each entry; each thread has a part of the width."""
+    width = table.shape[1]
+    for part in prange(parts):
+        start, stop = part * width // parts, (part + 1) * width // parts
+        for row in range(len(offsets) - 1):
+            x = table[row, start:stop]
+            for entry in range(offsets[row], offsets[row + 1]):
+                total, weight = out[columns[entry], start:stop], weights[entry]
+                for d in range(len(x)):
+                    total[d] += weight * x[d]
+
+
+@loop
 def multiply_sum(offsets, bounds, a, b, weights, first, second, out):
     """Fill out[row] = sum of weight first[a] * second[b] over the row's edges."""
     width = first.shape[1]

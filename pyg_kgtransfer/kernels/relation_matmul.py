@@ -3,14 +3,20 @@
 out[v] = sum over relations r of W_r times the mean of w x_u over the edges (u, r) -> v.
 """
 
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
+from pyg_kgtransfer.kernels import numba_engine
+from pyg_kgtransfer.kernels.csr import CSR
+from pyg_kgtransfer.kernels.engines import engine_for, engine_name
+from pyg_kgtransfer.kernels.relational_csr import Piece, RelationalCSR
+
+_PIECE_NUMBERS = 1 << 20  # of the rows in work at a time, 4 MB in float32
+_LARGE_PIECE_NUMBERS = 1 << 22  # where an engine has no loops over some rows
+_EDGES_PER_PRODUCT = 32  # summing so many edges takes as long as a product of a row and a matrix
 
 
 def block_sum(plan: RelationalCSR, x: Tensor, weight: Tensor) -> Tensor:
@@ -32,8 +38,8 @@ def block_sum(plan: RelationalCSR, x: Tensor, weight: Tensor) -> Tensor:
         >>> block_sum(plan, x, torch.tensor([[[[6.0]]]])).view(-1).tolist()
         [0.0, 0.0, 9.0]
     """
-    rows = plan.relation_rows
-    return rows.scatter(_grouped(rows.gather(x), weight, rows.bounds))
+    result: Tensor = _sums(plan, x, None, weight)
+    return result
 
 
 def basis_sum(plan: RelationalCSR, x: Tensor, coefficient: Tensor, basis: Tensor) -> Tensor:
@@ -60,75 +66,125 @@ def basis_sum(plan: RelationalCSR, x: Tensor, coefficient: Tensor, basis: Tensor
     """
     if favours_bases(plan, len(basis)):
         return _per_basis(plan, x, coefficient, basis)
-    matrices = (coefficient @ basis.flatten(1)).view(len(coefficient), 1, *basis.shape[1:])
-    return block_sum(plan, x, matrices)
+    result: Tensor = _sums(plan, x, coefficient, basis)
+    return result
 
 
 def favours_bases(plan: RelationalCSR, num_bases: int) -> bool:
-    """Whether B products per node take less than one per row and the making of all W_r."""
+    """Whether B sums and products per node take less than a product per row and making all W_r."""
     rows = plan.relation_rows.bounds[-1]
-    return num_bases * plan.num_rows < rows + plan.num_relations * num_bases
+    per_basis = plan.num_rows + plan.num_edges // _EDGES_PER_PRODUCT
+    return num_bases * per_basis < rows + plan.num_relations * num_bases
 
 
 def _per_basis(plan: RelationalCSR, x: Tensor, coefficient: Tensor, basis: Tensor) -> Tensor:
-    pairs = plan.target_pairs
-    means = pairs.gather(x)  # [P, D], times the edges of the pair
-    shares = pairs.relation_gather(coefficient)  # [P, B]
+    shares = plan.mean_shares(coefficient)  # [M, B]
     out = x.new_zeros(())
     for matrix, share in zip(basis, shares.unbind(1), strict=True):
-        out = out + pairs.scatter(share.unsqueeze(1) * means) @ matrix
+        out = out + plan.neighbour_sum(x, share) @ matrix
     return out
 
 
-class _Grouped(torch.autograd.Function):
-    """rows[bounds[r] : bounds[r + 1]] times the blocks of relation r, one product per relation."""
+class _Sums(torch.autograd.Function):
+    """Rows gathered, multiplied by their relation's matrix and sent on, a piece at a time.
+
+    A piece of rows stays in the cache, and rows are gathered again in the backward pass, so that
+    nothing of their number is written. ``weight`` is [R, blocks, d, d'], or with coefficients the
+    basis [B, D, D'].
+    """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, bounds: tuple[int, ...]) -> Tensor:
-        blocks, size = weight.shape[1], weight.shape[3]
-        parts = _by_block(rows, blocks)  # [blocks, P, D / blocks]
-        ctx.save_for_backward(parts, weight)
-        ctx.bounds = bounds
-        out = rows.new_empty(blocks, len(rows), size)
-        for relation, part in _segments(bounds):
-            torch.bmm(parts[:, part], weight[relation], out=out[:, part])
-        return _by_row(out)
+    def forward(
+        ctx: Any, x: Tensor, coefficient: Tensor | None, weight: Tensor, plan: RelationalCSR
+    ) -> Tensor:
+        ctx.save_for_backward(x, coefficient, weight)
+        ctx.plan, rows = plan, plan.relation_rows
+        blocks, size = (1, weight.shape[2]) if coefficient is not None else weight.shape[1::2]
+        out = x.new_zeros(plan.num_rows, blocks * size)
+        for piece in _pieces(plan, x):
+            gathered = _gathered(rows.sources, piece, x)
+            sent = gathered.new_empty(len(gathered), blocks * size)
+            matrices = _matrices(coefficient, weight, piece)
+            parts, products = _by_block(gathered, blocks), _by_block(sent, blocks)
+            for relation, part in piece.parts:
+                torch.bmm(parts[:, part], matrices[relation], out=products[:, part])
+            _send(rows.targets, piece, sent, out)
+        return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        parts, weight = ctx.saved_tensors
-        grads = _by_block(grad, weight.shape[1])
-        of_rows, of_weight = torch.empty_like(parts), torch.zeros_like(weight)
-        for relation, part in _segments(ctx.bounds):
-            torch.bmm(grads[:, part], weight[relation].mT, out=of_rows[:, part])
-            torch.bmm(parts[:, part].mT, grads[:, part], out=of_weight[relation])
-        return _by_row(of_rows), of_weight, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor, None]:
+        x, coefficient, weight = ctx.saved_tensors
+        rows, grad = ctx.plan.relation_rows, grad.contiguous()
+        blocks = 1 if coefficient is not None else weight.shape[1]
+        of_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+        of_weight = torch.zeros_like(weight)
+        of_coefficient = None if coefficient is None else torch.zeros_like(coefficient)
+        for piece in _pieces(ctx.plan, x):
+            gathered, pulled = (
+                _gathered(rows.sources, piece, x),
+                _gathered(rows.targets, piece, grad),
+            )
+            parts, grads = _by_block(gathered, blocks), _by_block(pulled, blocks)
+            if coefficient is None:
+                of_matrices = of_weight[piece.relations]
+            else:
+                shape = (len(coefficient[piece.relations]), 1, *weight.shape[1:])
+                of_matrices = weight.new_zeros(shape)
+            for relation, part in piece.parts:
+                of_matrices[relation].baddbmm_(parts[:, part].mT, grads[:, part])
+            if of_coefficient is not None:
+                flat = of_matrices.flatten(1)
+                of_coefficient[piece.relations].addmm_(flat, weight.flatten(1).t())
+                of_weight.flatten(1).addmm_(coefficient[piece.relations].t(), flat)
+            if of_x is not None:
+                matrices = _matrices(coefficient, weight, piece)
+                for relation, part in piece.parts:
+                    torch.bmm(grads[:, part], matrices[relation].mT, out=parts[:, part])
+                _send(rows.sources, piece, gathered, of_x)
+        return of_x, of_coefficient, of_weight, None
 
 
-def _segments(bounds: tuple[int, ...]) -> list[tuple[int, slice]]:
-    return [
-        (relation, slice(start, stop))
-        for relation, (start, stop) in enumerate(pairwise(bounds))
-        if stop > start
-    ]
+def _pieces(plan: RelationalCSR, x: Tensor) -> list[Piece]:
+    """Pieces that fit the cache where the engine's loops can work on some rows of a matrix."""
+    numbers = _PIECE_NUMBERS if engine_name(x.device) == "numba" else _LARGE_PIECE_NUMBERS
+    return plan.relation_rows.pieces(max(1, numbers // max(1, x.shape[1])))
+
+
+def _gathered(matrix: CSR, piece: Piece, x: Tensor) -> Tensor:
+    if engine_name(x.device) == "numba":
+        return numba_engine.rows_product(matrix, piece.rows, x)
+    return engine_for(x.device).csr_product(matrix.part(piece.rows), x, None)
+
+
+def _send(matrix: CSR, piece: Piece, rows: Tensor, out: Tensor) -> None:
+    """Add to ``out`` what the transpose makes of ``rows``."""
+    if engine_name(rows.device) == "numba":
+        numba_engine.add_transposed(matrix, piece.rows, rows, out)
+    else:
+        back = matrix.part(piece.rows).transpose
+        out += engine_for(rows.device).csr_product(back, rows, None)
+
+
+def _matrices(coefficient: Tensor | None, weight: Tensor, piece: Piece) -> Tensor:
+    """Those of the piece's relations: [relations, blocks, d, d']."""
+    if coefficient is None:
+        return weight[piece.relations]
+    made = coefficient[piece.relations] @ weight.flatten(1)
+    return made.view(len(made), 1, *weight.shape[1:])
 
 
 def _by_block(table: Tensor, blocks: int) -> Tensor:
-    """[P, blocks * d] -> [blocks, P, d], contiguous."""
-    parts: Tensor = table.unflatten(1, (blocks, -1)).transpose(0, 1).contiguous()
+    """[P, blocks * d] as [blocks, P, d]."""
+    parts: Tensor = table.unflatten(1, (blocks, -1)).transpose(0, 1)
     return parts
 
 
-def _by_row(table: Tensor) -> Tensor:
-    """[blocks, P, d] -> [P, blocks * d]."""
-    rows: Tensor = table.transpose(0, 1).flatten(1)
-    return rows
-
-
 @torch.compiler.disable
-def _grouped(rows: Tensor, weight: Tensor, bounds: tuple[int, ...]) -> Tensor:
-    dtype = torch.promote_types(rows.dtype, weight.dtype)
-    with torch.autocast(rows.device.type, enabled=False):
-        result: Tensor = _Grouped.apply(rows.to(dtype), weight.to(dtype), bounds)
-    return result
+def _sums(plan: RelationalCSR, x: Tensor, coefficient: Tensor | None, weight: Tensor) -> Tensor:
+    dtype = torch.promote_types(x.dtype, weight.dtype)
+    wide = engine_for(x.device).table_type(dtype)
+    given = None if coefficient is None else coefficient.to(wide)
+    with torch.autocast(x.device.type, enabled=False):
+        result: Tensor = _Sums.apply(x.to(wide), given, weight.to(wide), plan)
+    return result.to(dtype)

@@ -4,6 +4,7 @@ Everything a relational layer sums over edges (u, r) -> v is a product of a fixe
 a dense table. The matrices are built when first asked for.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -35,21 +36,58 @@ class RelationPairs(NamedTuple):
     scatter: SparseMatrix
 
 
-class RelationRows(NamedTuple):
-    """(relation, node) rows, by relation, that a matrix per relation transforms: P of them.
-
-    A row belongs to a target or to a source, whichever the relation has fewer of.
-    ``scatter(transform(gather(x)))`` sums over relations the mean of what neighbours send.
+class Piece(NamedTuple):
+    """Consecutive rows that are gathered, transformed and sent on together.
 
     Attributes:
-        bounds: [R + 1], where the rows of each relation start.
-        gather: [P, S], from source vectors to rows.
-        scatter: [N, P], from transformed rows to targets.
+        rows: Which rows.
+        relations: From the first to behind the last relation among them.
+        parts: Of each of these relations that has some: its number from the first, and its rows
+            from the piece's first.
     """
 
-    bounds: tuple[int, ...]
-    gather: SparseMatrix
-    scatter: SparseMatrix
+    rows: slice
+    relations: slice
+    parts: list[tuple[int, slice]]
+
+
+class RelationRows:
+    """(relation, node) rows, by relation, that a matrix per relation transforms: P of them.
+
+    A row belongs to a target or to a source, whichever the relation has fewer of. Rows gathered by
+    ``sources``, transformed and sent through the transpose of ``targets`` sum over relations the
+    mean of what neighbours send.
+
+    Args:
+        bounds: [R + 1], where the rows of each relation start.
+        sources: [P, S], what each row gathers.
+        targets: [P, N], where each row is sent.
+    """
+
+    def __init__(
+        self, bounds: tuple[int, ...], sources: SparseMatrix, targets: SparseMatrix
+    ) -> None:
+        self.bounds, self.sources, self.targets = bounds, sources, targets
+        self._pieces: dict[int, list[Piece]] = {}
+
+    def pieces(self, limit: int) -> list[Piece]:
+        """All rows in order, at most ``limit`` of them in a piece; found once."""
+        if limit not in self._pieces:
+            cuts = range(0, self.bounds[-1], limit)
+            self._pieces[limit] = [
+                self._piece(start, min(start + limit, self.bounds[-1])) for start in cuts
+            ]
+        return self._pieces[limit]
+
+    def _piece(self, start: int, stop: int) -> Piece:
+        first, last = bisect_right(self.bounds, start) - 1, bisect_left(self.bounds, stop)
+        found = [
+            (relation, max(self.bounds[first + relation], start) - start,
+             min(self.bounds[first + relation + 1], stop) - start)
+            for relation in range(last - first)
+        ]  # fmt: skip
+        parts = [(relation, slice(a, b)) for relation, a, b in found if a < b]
+        return Piece(slice(start, stop), slice(first, last), parts)
 
 
 class RelationalCSR:
@@ -154,24 +192,14 @@ class RelationalCSR:
             return SparseMatrix(offsets, self.relation, self.weight, self.num_relations)
 
     @cached_property
-    def target_pairs(self) -> RelationPairs:
-        """(row, relation) pairs: each row receives the sum over its relations of the mean.
-
-        ``gather`` sums w x_u over a pair's edges, ``scatter`` divides by their number.
-        """
+    def mean_shares(self) -> SparseMatrix:
+        """[M, R]: w / c of each edge, in order, c edges of its relation ending in its row."""
         with torch.inference_mode(False):
-            offsets = segment_bounds(self._pair, len(self._pair_count))
-            return RelationPairs(
-                self._pair_relation,
-                SparseMatrix(offsets, self.source, self.weight, self.num_sources),
-                _selection(self._pair_relation, self.num_relations),
-                SparseMatrix(
-                    segment_bounds(self._pair_target, self.num_rows),
-                    torch.arange(len(self._pair_count), device=self.source.device),
-                    self._pair_count.double().reciprocal(),
-                    len(self._pair_count),
-                ),
-            )
+            share = self._pair_count.double().reciprocal()[self._pair]
+            if self.weight is not None:
+                share = share * self.weight
+            offsets = torch.arange(self.num_edges + 1, device=self.device)
+            return SparseMatrix(offsets, self.relation, share, self.num_relations)
 
     @cached_property
     def source_pairs(self) -> RelationPairs:
@@ -230,7 +258,7 @@ class RelationalCSR:
             # w / c along each edge
             nodes, ids = key % stride, torch.arange(len(key), device=key.device)
             first = torch.zeros_like(key).scatter_(0, row, torch.arange(len(row)).to(row))
-            gather = SparseMatrix.from_entries(
+            sources = SparseMatrix.from_entries(
                 torch.cat([row[is_target], ids[~of_target]]),
                 torch.cat([self.source[is_target], nodes[~of_target]]),
                 None
@@ -238,14 +266,14 @@ class RelationalCSR:
                 else torch.cat([weight[is_target], weight.new_ones(int((~of_target).sum()))]),
                 (len(key), self.num_sources),
             )
-            scatter = SparseMatrix.from_entries(
-                torch.cat([nodes[of_target], self.target[~is_target]]),
+            targets = SparseMatrix.from_entries(
                 torch.cat([ids[of_target], row[~is_target]]),
+                torch.cat([nodes[of_target], self.target[~is_target]]),
                 torch.cat([share[first[of_target]], (weight * share)[~is_target]]),
-                (self.num_rows, len(key)),
+                (len(key), self.num_rows),
             )
             bounds = segment_bounds(key // stride, self.num_relations)
-            return RelationRows(tuple(bounds.tolist()), gather, scatter)
+            return RelationRows(tuple(bounds.tolist()), sources, targets)
 
     @staticmethod
     def check(

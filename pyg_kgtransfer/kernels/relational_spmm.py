@@ -16,6 +16,7 @@ from pyg_kgtransfer.kernels.engines import engine_for, engine_name
 from pyg_kgtransfer.kernels.products import Product
 from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
 
+_FEW_NUMBERS = 1 << 22  # of which a table may always be made, 16 MB in float32
 OPERATORS = ("copy", "add", "sub", "mul", "complex_mul")
 REDUCTIONS = ("sum", "mean", "max")
 
@@ -88,10 +89,16 @@ def _sum(
         total = plan.neighbour_sum(x, weight)
         return total + of_relations if op == "add" else total - of_relations
     kind = Product.REAL if op == "mul" else Product.COMPLEX
-    if engine_name(x.device) == "torch":
+    if engine_name(x.device) == "torch" and _pairs_fit(plan, x):
         return _pair_product(plan, x, z, weight, kind)
     fused: Tensor = _fused_product(plan, x, z, weight, kind)
     return fused
+
+
+def _pairs_fit(plan: RelationalCSR, x: Tensor) -> bool:
+    """Whether a row per (source, relation) is far less than a row per edge, or little."""
+    pairs = len(plan.source_pairs.relation)
+    return 2 * pairs <= plan.num_edges or pairs * x.shape[1] <= _FEW_NUMBERS
 
 
 def _pair_product(

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor
 
 from pyg_kgtransfer.kernels.csr import CSR, EdgeOrder
+from pyg_kgtransfer.kernels.products import Product, product_dots
 
+__all__ = [
+    "csr_dots", "csr_product", "maxima", "product_dots", "product_sum", "table_type", "why_not",
+]  # fmt: skip
 _CHUNK_ELEMENTS = 1 << 22  # numbers gathered at a time, 16 MB in float32
 
 
@@ -36,6 +40,19 @@ def csr_dots(matrix: CSR, left: Tensor, right: Tensor) -> Tensor:
         return (left[matrix.rows[part]] * right[matrix.columns[part]]).sum(1)
 
     return _in_chunks(of, len(matrix.columns), left)
+
+
+def product_sum(
+    edges: EdgeOrder, first: Tensor, second: Tensor, weight: Tensor, kind: Product
+) -> Tensor:
+    """Row i: the sum of w first[a] second[b] over its edges, in chunks: [rows, D]."""
+    out = first.new_zeros(edges.num_rows, first.shape[1])
+    step = max(1, _CHUNK_ELEMENTS // max(first.shape[1], 1))
+    for start in range(0, len(edges.edge), step):
+        part = slice(start, start + step)
+        message = kind.of(first[edges.first[part]], second[edges.second[part]])
+        out.index_add_(0, edges.row[part], weight[part].unsqueeze(1) * message)
+    return out
 
 
 def maxima(

@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from torch import Tensor
 
 from pyg_kgtransfer.kernels import relation_matmul
@@ -24,6 +24,13 @@ def dense(problem: Problem, x: Tensor, matrices: Tensor) -> Tensor:
     return out.index_add(0, target, messages * scale.unsqueeze(1))
 
 
+@pytest.fixture(params=[1, 10**9], ids=["a row at a time", "all rows"])
+def pieces(request, monkeypatch) -> None:
+    """The sizes of the pieces that are worked on."""
+    for name in ("_PIECE_NUMBERS", "_LARGE_PIECE_NUMBERS"):
+        monkeypatch.setattr(relation_matmul, name, request.param)
+
+
 def check(ours, reference, inputs: list[Tensor], upstream: Tensor) -> None:
     results = []
     for function in (ours, reference):
@@ -37,9 +44,11 @@ def check(ours, reference, inputs: list[Tensor], upstream: Tensor) -> None:
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
 @pytest.mark.parametrize("bases_first", [True, False])
 @given(problem=problems(), width=st.integers(0, 3), bases=st.integers(1, 3))
-@settings(max_examples=30, deadline=None)
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_shared_bases_give_the_dense_sums_and_gradients(
-    engine, bases_first, problem, width, bases
+    pieces, engine, bases_first, problem, width, bases
 ) -> None:
     plan = problem.plan
 
@@ -58,8 +67,10 @@ def test_shared_bases_give_the_dense_sums_and_gradients(
 
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
 @given(problem=problems(), size=st.integers(0, 2), blocks=st.integers(1, 3))
-@settings(max_examples=30, deadline=None)
-def test_blocks_give_the_dense_sums_and_gradients(engine, problem, size, blocks) -> None:
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_blocks_give_the_dense_sums_and_gradients(pieces, engine, problem, size, blocks) -> None:
     plan = problem.plan
 
     def reference(x: Tensor, weight: Tensor) -> Tensor:
