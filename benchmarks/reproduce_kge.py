@@ -114,28 +114,28 @@ def _one_vs_all(n3: float = 0.0, num_candidates: int | None = None) -> Objective
     return ObjectiveConfig("one_vs_all", n3=n3, num_candidates=num_candidates)
 
 
-_SAMPLED = ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=32)
 _ADAGRAD, _ADAM = ("adagrad", 0.1), ("adam", 5e-3)
+_SMALL_ROTATE = _recipe(
+    "rotate",
+    ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=64),
+    ("adam", 2e-2),
+    epochs=100,
+    width=128,
+    batch_size=512,
+    schedule="linear",
+)
 _FB15K237 = _recipe("complex", _one_vs_all(0.02), _ADAGRAD, epochs=100, batch_size=1024)
 RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("umls", "distmult"): _recipe("distmult", _one_vs_all(0.003), _ADAGRAD, epochs=100),
     ("umls", "complex"): _recipe("complex", _one_vs_all(0.005), _ADAGRAD, epochs=100),
-    ("umls", "rotate"): _recipe(
-        "rotate",
-        ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=64),
-        ("adam", 2e-2),
-        epochs=100,
-        width=128,
-        batch_size=512,
-        schedule="linear",
-    ),
+    ("umls", "rotate"): _SMALL_ROTATE,
     ("umls", "transe"): _recipe("transe_l2", _one_vs_all(), _ADAM, epochs=100, width=128),
     ("umls", "compgcn"): _with_compgcn(
         _recipe("distmult", _one_vs_all(), _ADAM, epochs=60, width=128, batch_size=512)
     ),
     ("kinship", "distmult"): _recipe("distmult", _one_vs_all(0.01), _ADAGRAD, epochs=100),
     ("kinship", "complex"): _recipe("complex", _one_vs_all(0.01), _ADAGRAD, epochs=100),
-    ("kinship", "rotate"): _recipe("rotate", _SAMPLED, _ADAM, epochs=200, width=128),
+    ("kinship", "rotate"): _SMALL_ROTATE,
     ("kinship", "transe"): _recipe("transe_l1", _one_vs_all(), _ADAM, epochs=200, width=128),
     ("kinship", "compgcn"): _with_compgcn(
         _recipe("distmult", _one_vs_all(), _ADAM, epochs=60, width=128, batch_size=512)
@@ -146,7 +146,13 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("codex-s", "complex"): _recipe(
         "complex", _one_vs_all(0.01), _ADAGRAD, epochs=120, width=512, batch_size=1024
     ),
-    ("codex-s", "rotate"): _recipe("rotate", _SAMPLED, ("adam", 2e-3), epochs=60, width=128),
+    ("codex-s", "rotate"): _recipe(
+        "rotate",
+        ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=32),
+        ("adam", 2e-3),
+        epochs=60,
+        width=128,
+    ),
     ("codex-s", "transe"): _recipe("transe_l2", _one_vs_all(0.0, 256), _ADAGRAD, epochs=100),
     ("codex-s", "compgcn"): _with_compgcn(
         _recipe("distmult", _one_vs_all(0.005), _ADAGRAD, epochs=40, width=128, batch_size=512)
