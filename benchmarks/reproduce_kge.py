@@ -191,11 +191,12 @@ def train_and_rank(name: str, split: Split, chosen: Recipe, run_dir: Path | None
 def run_model(benchmark: Benchmark, split: Split, dataset: str, model: str) -> None:
     """One model on one graph, once a seed; on fb15k-237 with the first seed, and resumable."""
     name, is_long = f"{dataset}.{model}", dataset in LONG
+    own = {"data": {dataset: benchmark.data[dataset]}}
     for seed in benchmark.seeds[:1] if is_long else benchmark.seeds:
         chosen, run = with_seed(RECIPES[dataset, model], seed), f"{name}.seed{seed}"
         run_dir = benchmark.folder / run if is_long else None
         work = partial(train_and_rank, name, split, chosen, run_dir)
-        benchmark.run(run, work, settings={"recipe": asdict(chosen)})
+        benchmark.run(run, work, settings=own | {"recipe": asdict(chosen)})
         if run_dir is not None:
             shutil.rmtree(run_dir, ignore_errors=True)
 
@@ -206,9 +207,12 @@ def run_pykeen(benchmark: Benchmark, split: Split, dataset: str, model: str) -> 
     tried = pykeen_rerun.settings_of(model)
     for seed in benchmark.seeds[:1] if tried and (dataset, model) not in PUBLISHED else ():
         work = partial(pykeen_rerun.rerun, name, split, model, seed=seed)
-        benchmark.run(
-            f"{name}.seed{seed}", work, settings={"tried": tried, "protocol": pykeen_rerun.PROTOCOL}
-        )
+        settings = {
+            "data": {dataset: benchmark.data[dataset]},
+            "tried": tried,
+            "protocol": pykeen_rerun.PROTOCOL,
+        }
+        benchmark.run(f"{name}.seed{seed}", work, settings=settings)
 
 
 def reference_of(figures: Mapping[str, float], dataset: str, model: str) -> Reference | None:
