@@ -36,9 +36,9 @@ _MODELS: Mapping[str, Mapping[str, Any]] = {
 # Scoring all entities, its bilinear models write a number per query, entity and dimension.
 _LONG_EPOCHS = 30
 LONG_PROTOCOL = (
-    f"one setting each, at most {_LONG_EPOCHS} epochs, as an epoch takes most of a minute: bilinear "
-    "models by Adagrad, RotatE self-adversarially; on umls and kinship their validation MRR was the "
-    "best or within 0.02 of it"
+    f"one setting each and at most {_LONG_EPOCHS} epochs, as one takes most of a minute: bilinear "
+    "models by Adagrad, RotatE self-adversarially; on umls and kinship their validation MRR was "
+    "the best or within 0.02 of it"
 )
 
 
