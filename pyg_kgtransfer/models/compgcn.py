@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
-from pyg_kgtransfer.kernels.relational_csr import Edges, PlanCache, RelationalCSR, plain_edges
+from pyg_kgtransfer.kernels.plans import Edges, PlanCache, plain_edges
+from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
 from pyg_kgtransfer.kernels.relational_spmm import relational_spmm
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import (

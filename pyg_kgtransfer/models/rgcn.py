@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
+from pyg_kgtransfer.kernels.plans import Edges, PlanCache, plain_edges
 from pyg_kgtransfer.kernels.relation_matmul import basis_sum, block_sum
-from pyg_kgtransfer.kernels.relational_csr import Edges, PlanCache, RelationalCSR, plain_edges
+from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import (
     Encoder,
