@@ -40,7 +40,7 @@ SAME_FORMULA = (
 def our_model(decoder: str, split: Split, width: int) -> tuple[KGModel, Representations]:
     """A model with random vectors, and the vectors."""
     torch.manual_seed(0)
-    made = DECODERS[decoder]()
+    made = DECODERS[decoder](width)
     relation_width = made.relation_width(width)
     entity = torch.randn(split.train.num_entities, width)
     relation = torch.randn(split.train.num_relations, relation_width)

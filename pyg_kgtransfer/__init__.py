@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.models.encoder import Encoder, Representations
     from pyg_kgtransfer.models.inputs import EntityInput, Features, Lookup, Shallow, TextMixture
     from pyg_kgtransfer.models.kg_model import KGModel
+    from pyg_kgtransfer.models.matrix_decoders import ConvE, TransR, TuckER
+    from pyg_kgtransfer.models.phase_decoders import HAKE, PRotatE
     from pyg_kgtransfer.models.rgcn import RGCN, RGCNConv
     from pyg_kgtransfer.objectives.alignment import AlignmentObjective
     from pyg_kgtransfer.objectives.anchor import Anchor
@@ -122,6 +124,11 @@ _HOMES = {
     "DistMult": "models.decoders",
     "RotatE": "models.decoders",
     "TransE": "models.decoders",
+    "ConvE": "models.matrix_decoders",
+    "TransR": "models.matrix_decoders",
+    "TuckER": "models.matrix_decoders",
+    "HAKE": "models.phase_decoders",
+    "PRotatE": "models.phase_decoders",
     "KGModel": "models.kg_model",
     "ModelConfig": "models.build",
     "build_model": "models.build",
@@ -166,6 +173,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "HAKE",
     "N3",
     "RGCN",
     "Alignment",
@@ -177,6 +185,7 @@ __all__ = [
     "CompGCN",
     "CompGCNConv",
     "ComplEx",
+    "ConvE",
     "CopyRule",
     "Decoder",
     "DistMult",
@@ -206,6 +215,7 @@ __all__ = [
     "Objective",
     "ObjectiveConfig",
     "OneVsAll",
+    "PRotatE",
     "Pairs",
     "PredictionDistillation",
     "Predictor",
@@ -221,8 +231,10 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "TransE",
+    "TransR",
     "TripleBatches",
     "TripleClassification",
+    "TuckER",
     "Vocabulary",
     "build_model",
     "build_objective",

@@ -1,9 +1,11 @@
 """Slow, obvious twins of layers and decoders: dense tensors, Python loops, no cleverness."""
 
 import cmath
+import math
+import operator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyg_kgtransfer.models.compgcn import CompGCNConv
 from pyg_kgtransfer.models.rgcn import RGCNConv
@@ -80,8 +82,88 @@ def compgcn(
     return entity, z @ conv.relation_weight
 
 
-def score(decoder: str, head: list[float], relation: list[float], tail: list[float]) -> float:
-    """The score of one triple by the decoder of that name (see ``build.DECODERS``)."""
+def score(name: str, decoder: nn.Module, *given: list[float]) -> float:
+    """The score of (head, relation, tail) by the decoder of that name (see ``build.DECODERS``)."""
+    if name in _WITH_WEIGHTS:
+        return _WITH_WEIGHTS[name](decoder, *given)
+    return _plain_score(name, *given)
+
+
+def _transr(decoder: nn.Module, head: list, relation: list, tail: list) -> float:
+    rank = decoder.rank
+    shift, flat = relation[:rank], relation[rank:]
+    total = 0.0
+    for i in range(rank):
+        column = [flat[d * rank + i] for d in range(len(head))]
+        of_head, of_tail = (sum(map(operator.mul, v, column)) for v in (head, tail))
+        total -= (of_head + shift[i] - of_tail) ** 2
+    return total
+
+
+def _protate(decoder: nn.Module, head: list, relation: list, tail: list) -> float:
+    return -decoder.modulus.item() * sum(
+        abs(math.sin((h + r - t) / 2)) for h, r, t in zip(head, relation, tail, strict=True)
+    )
+
+
+def _hake(decoder: nn.Module, head: list, relation: list, tail: list) -> float:
+    half = len(head) // 2
+    phase = modulus = 0.0
+    for d in range(half):
+        phase += abs(math.sin((head[d] + relation[d] - tail[d]) / 2))
+        size, bias = abs(relation[half + d]), relation[2 * half + d]
+        bias = max(min(bias, 1.0), -size)
+        modulus += (head[half + d] * (size + bias) - tail[half + d] * (1 - bias)) ** 2
+    return -decoder.phase_weight.item() * phase - decoder.modulus_weight.item() * modulus**0.5
+
+
+def _tucker(decoder: nn.Module, head: list, relation: list, tail: list) -> float:
+    core, width = decoder.core.tolist(), len(head)
+    h = _normed(decoder.norm_entity, head)
+    query = [
+        sum(core[a][b][c] * h[a] * relation[b]
+            for a in range(width) for b in range(len(relation)))
+        for c in range(width)
+    ]  # fmt: skip
+    return sum(map(operator.mul, _normed(decoder.norm_query, query), tail))
+
+
+def _conve(decoder: nn.Module, head: list, relation: list, tail: list) -> float:
+    columns = len(head) // decoder.rows
+    image = [v[i * columns : (i + 1) * columns] for v in (head, relation)
+             for i in range(decoder.rows)]  # fmt: skip
+    image = [[_normed(decoder.norm_image, [x])[0] for x in row] for row in image]
+    filters, biases = decoder.convolution.weight.tolist(), decoder.convolution.bias.tolist()
+    flat = []
+    for channel, (kernel, bias) in enumerate(zip(filters, biases, strict=True)):
+        for i in range(len(image) - 2):
+            for j in range(columns - 2):
+                total = bias + sum(
+                    kernel[0][a][b] * image[i + a][j + b] for a in range(3) for b in range(3)
+                )
+                flat.append(max(0.0, _normed(decoder.norm_maps, [total], first=channel)[0]))
+    rows, shift = decoder.project.weight.tolist(), decoder.project.bias.tolist()
+    query = [sum(map(operator.mul, row, flat)) + b for row, b in zip(rows, shift, strict=True)]
+    query = [max(0.0, x) for x in _normed(decoder.norm_query, query)]
+    return sum(map(operator.mul, query, tail))
+
+
+def _normed(norm: nn.Module, vector: list[float], first: int = 0) -> list[float]:
+    """By the running averages, of dimensions from ``first`` on."""
+    tables = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    numbers = zip(*(table.tolist()[first : first + len(vector)] for table in tables), strict=True)
+    return [
+        (x - mean) / (variance + norm.eps) ** 0.5 * scale + shift
+        for x, (mean, variance, scale, shift) in zip(vector, numbers, strict=True)
+    ]
+
+
+_WITH_WEIGHTS = {
+    "transr": _transr, "protate": _protate, "hake": _hake, "tucker": _tucker, "conve": _conve,
+}  # fmt: skip
+
+
+def _plain_score(decoder: str, head: list, relation: list, tail: list) -> float:
     triple = list(zip(head, relation, tail, strict=False))
     if decoder == "transe_l1":
         return -sum(abs(h + r - t) for h, r, t in triple)

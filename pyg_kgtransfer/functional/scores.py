@@ -69,6 +69,20 @@ def negative_modulus_distance(query: Tensor, candidates: Tensor) -> Tensor:
     return torch.cat([compare(block.unsqueeze(0)) for block in candidates.split(rows)], dim=1)
 
 
+def negative_scaled_distance(query: Tensor, scale: Tensor, candidates: Tensor) -> Tensor:
+    """-||query - scale * candidate||_2, ``scale`` [B, D] of each query; shared ones in chunks."""
+    query, scale = query.unsqueeze(1), scale.unsqueeze(1)
+
+    def compare(block: Tensor) -> Tensor:
+        distance: Tensor = torch.linalg.vector_norm(query - scale * block, dim=-1)
+        return -distance  # its gradient at 0 is 0
+
+    if candidates.dim() == 3:
+        return compare(candidates)
+    rows = max(1, _CHUNK_ELEMENTS // max(1, query.numel()))
+    return torch.cat([compare(block.unsqueeze(0)) for block in candidates.split(rows)], dim=1)
+
+
 def _modulus(real: Tensor, imaginary: Tensor) -> Tensor:
     """sqrt(real^2 + imaginary^2) without overflow; value and gradient at 0 are 0.
 

@@ -14,19 +14,26 @@ from pyg_kgtransfer.models.decoders import ComplEx, Decoder, DistMult, RotatE, T
 from pyg_kgtransfer.models.encoder import Encoder, LayerOptions
 from pyg_kgtransfer.models.inputs import EntityInput, Features, Lookup, Shallow, TextMixture
 from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.matrix_decoders import ConvE, TransR, TuckER
+from pyg_kgtransfer.models.phase_decoders import HAKE, PRotatE
 from pyg_kgtransfer.models.rgcn import RGCN
 
 INPUTS = ("lookup", "features", "mixture")
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {"tanh": torch.tanh, "relu": torch.relu, "identity": nn.Identity()}
 )
-DECODERS: Mapping[str, Callable[[], Decoder]] = MappingProxyType(
-    {
-        "transe_l1": lambda: TransE(p=1),
-        "transe_l2": lambda: TransE(p=2),
-        "distmult": DistMult,
-        "complex": ComplEx,
-        "rotate": RotatE,
+DECODERS: Mapping[str, Callable[[int], Decoder]] = MappingProxyType(
+    {  # from the width D of entity vectors
+        "transe_l1": lambda width: TransE(p=1),
+        "transe_l2": lambda width: TransE(p=2),
+        "transr": lambda width: TransR(rank=min(width, 32)),
+        "distmult": lambda width: DistMult(),
+        "complex": lambda width: ComplEx(),
+        "rotate": lambda width: RotatE(),
+        "protate": lambda width: PRotatE(modulus=4.0 / width),
+        "hake": lambda width: HAKE(),
+        "tucker": TuckER,
+        "conve": ConvE,
     }
 )
 
@@ -37,8 +44,10 @@ class ModelConfig:
 
     Attributes:
         encoder: "shallow", "rgcn" or "compgcn".
-        decoder: "transe_l1", "transe_l2", "distmult", "complex" or "rotate".
-        width: D, of entity vectors, at least 1; even for complex and rotate.
+        decoder: "transe_l1", "transe_l2", "transr", "distmult", "complex", "rotate", "protate",
+            "hake", "tucker" or "conve"; the last two need ``reciprocal``.
+        width: D, of entity vectors, at least 1; even for complex, rotate and hake, a product of a
+            number of at least 2 and one of at least 3 for conve.
         layers: Message-passing layers, at least 1; a shallow encoder has none whatever it says.
         dropout: In [0, 1), after each layer; on the entity vectors of a shallow encoder.
         operator: "sub", "mult" or "corr": how CompGCN composes entity and relation.
@@ -117,7 +126,13 @@ class ModelConfig:
             )
         if self.sparse and self.dropout:
             raise ValueError(f"sparse rows need dropout 0 (got {self.dropout})")
-        DECODERS[self.decoder]().check_width(self.width)
+        with torch.device("meta"):  # its tables are not made
+            decoder = DECODERS[self.decoder](self.width)
+        decoder.check_width(self.width)
+        if decoder.needs_reciprocal and not self.reciprocal:
+            raise ValueError(
+                f"decoder {self.decoder!r} has no query for heads and needs reciprocal (got False)"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The fields by name, JSON-ready."""
@@ -159,7 +174,7 @@ def build_model(
         >>> build_model(config, num_entities=5, num_relations=2).encoder.num_layers
         1
     """
-    decoder = DECODERS[config.decoder]()
+    decoder = DECODERS[config.decoder](config.width)
     inputs = _inputs(config, num_entities, features)
     encoder = ENCODERS[config.encoder](config, inputs, num_relations, decoder)
     return KGModel(encoder, decoder, reciprocal=config.reciprocal)
@@ -251,7 +266,9 @@ ENCODERS: Mapping[str, Callable[[ModelConfig, EntityInput, int, Decoder], Encode
 def _check_name(kind: str, name: str, known: Iterable[str]) -> None:
     offered = list(known)
     if name not in offered:
-        nearest = difflib.get_close_matches(str(name).lower(), offered, n=1, cutoff=0.0)
+        given = str(name).lower()
+        longer = [other for other in offered if given and other.startswith(given)]
+        nearest = longer or difflib.get_close_matches(given, offered, n=1, cutoff=0.0)
         raise ValueError(
             f"unknown {kind}: {name!r}; nearest known: {nearest[0]!r} "
             f"(of {', '.join(map(repr, offered))})"

@@ -18,7 +18,11 @@ class Decoder(nn.Module, ABC):
     """What a decoder of your own must offer; pass the object to ``KGModel``.
 
     Entity vectors have width D; relation vectors have width ``relation_width(D)``, R of them, or 2R
-    where the model is reciprocal.
+    where the model is reciprocal. A query may have any width that ``compare`` understands.
+
+    Attributes:
+        needs_reciprocal: Whether it has no query for heads, so that a model must answer them with
+            inverse relations.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -36,13 +40,15 @@ class Decoder(nn.Module, ABC):
         [[-1.0, -1.0, -4.0]]
     """
 
+    needs_reciprocal = False
+
     @abstractmethod
     def tail_query(self, head: Tensor, relation: Tensor) -> Tensor:
-        """What (head, relation, ?) asks for: [B, D], [B, D'] -> [B, D]."""
+        """What (head, relation, ?) asks for: [B, D], [B, D'] -> [B, Q]."""
 
     @abstractmethod
     def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
-        """What (?, relation, tail) asks for: [B, D'], [B, D] -> [B, D]."""
+        """What (?, relation, tail) asks for: [B, D'], [B, D] -> [B, Q]."""
 
     @abstractmethod
     def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
@@ -78,17 +84,22 @@ class Decoder(nn.Module, ABC):
                 nn.init.xavier_normal_(table)
 
 
+def paired_scores(query: Tensor, candidates: Tensor, pairing: Pairing) -> Tensor:
+    """A score of two vectors, of candidates [N, D] -> [B, N], or [B, K, D] -> [B, K]."""
+    if candidates.dim() == 2:
+        return score_all(query, candidates, pairing)
+    batch, each, width = candidates.shape
+    own = torch.arange(batch * each, device=query.device).view(batch, each)
+    return score_own(query, candidates.reshape(-1, width), own, pairing)
+
+
 class _Paired(Decoder):
     """Decoders whose comparison is a score of two vectors that ``kernels.pair_scores`` knows."""
 
     pairing: Pairing
 
     def compare(self, query: Tensor, candidates: Tensor) -> Tensor:
-        if candidates.dim() == 2:
-            return score_all(query, candidates, self.pairing)
-        batch, each, width = candidates.shape
-        own = torch.arange(batch * each, device=query.device).view(batch, each)
-        return score_own(query, candidates.reshape(-1, width), own, self.pairing)
+        return paired_scores(query, candidates, self.pairing)
 
     def compare_rows(self, query: Tensor, table: Tensor, index: Tensor) -> Tensor:
         return score_own(query, table, index, self.pairing)

@@ -19,7 +19,7 @@ class KGModel(nn.Module):
             instead of with ``decoder.head_query`` (Lacroix et al. 2018, arXiv 1806.07297).
 
     Raises:
-        ValueError: If the decoder cannot use the encoder's width.
+        ValueError: If the decoder cannot use the encoder's width, or needs reciprocal relations.
 
     All entity arguments are rows of the encoded graph; relation ids are real ones, in [0, R).
 
@@ -39,6 +39,10 @@ class KGModel(nn.Module):
     def __init__(self, encoder: Encoder, decoder: Decoder, *, reciprocal: bool = False) -> None:
         super().__init__()
         decoder.check_width(encoder.width)
+        if decoder.needs_reciprocal and not reciprocal:
+            raise ValueError(
+                f"{type(decoder).__name__} has no query for heads; set reciprocal=True (got False)"
+            )
         self.encoder = encoder
         self.decoder = decoder
         self.reciprocal = reciprocal
