@@ -1,4 +1,4 @@
-"""From the words that describe entities to vectors: encoders, a cache, names beside descriptions."""
+"""From the words that describe entities to vectors: encoders, their cache, two halves."""
 
 import hashlib
 import logging
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -145,7 +146,7 @@ class CachedText:
         if path.exists():
             try:
                 return load_file(path)["vectors"]
-            except Exception as error:
+            except (SafetensorError, OSError, KeyError) as error:
                 log.warning("%s cannot be read and is made again: %s", path, error)
         vectors = self.encoder(texts)
         with whole_file(path) as part:
