@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         LabelledTriples,
         TripleClassification,
     )
+    from pyg_kgtransfer.graph.clustering import ClusterOptions, seed_hierarchy
+    from pyg_kgtransfer.graph.hierarchy import Hierarchy
     from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
     from pyg_kgtransfer.graph.known_triples import KnownTriples
     from pyg_kgtransfer.graph.leakage import leakage_report
@@ -62,12 +64,20 @@ if TYPE_CHECKING:
         PredictionDistillation,
         Teacher,
     )
+    from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
     from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
     from pyg_kgtransfer.serving.predictor import Predictor
     from pyg_kgtransfer.sources.atlas import load_atlas
     from pyg_kgtransfer.sources.datasets import load as load_dataset
     from pyg_kgtransfer.sources.files import read_split, read_triples, write_triples
+    from pyg_kgtransfer.sources.hierarchies import (
+        read_hierarchy,
+        read_nested_hierarchy,
+        write_hierarchy,
+        write_nested_hierarchy,
+    )
+    from pyg_kgtransfer.sources.text import CachedText, SentenceText, TfidfText, text_vectors
     from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
     from pyg_kgtransfer.training.checkpoint import Checkpoint
     from pyg_kgtransfer.training.config import TrainConfig
@@ -82,6 +92,19 @@ __version__ = "0.1.0"
 
 # Where each public name is, under which name there.
 _HOMES = {
+    "ClusterOptions": "graph.clustering",
+    "seed_hierarchy": "graph.clustering",
+    "Hierarchy": "graph.hierarchy",
+    "HierarchyObjective": "objectives.hierarchy",
+    "HierarchyOptions": "objectives.hierarchy",
+    "read_hierarchy": "sources.hierarchies",
+    "write_hierarchy": "sources.hierarchies",
+    "read_nested_hierarchy": "sources.hierarchies",
+    "write_nested_hierarchy": "sources.hierarchies",
+    "text_vectors": "sources.text",
+    "TfidfText": "sources.text",
+    "SentenceText": "sources.text",
+    "CachedText": "sources.text",
     "RelationalCSR": "kernels.relational_csr",
     "relational_spmm": "kernels.relational_spmm",
     "forced_engine": "kernels.engines",
@@ -181,7 +204,9 @@ __all__ = [
     "Anchor",
     "Batch",
     "BatchOptions",
+    "CachedText",
     "Checkpoint",
+    "ClusterOptions",
     "CompGCN",
     "CompGCNConv",
     "ComplEx",
@@ -200,6 +225,9 @@ __all__ = [
     "GraphTensors",
     "HeldOut",
     "HiddenDistillation",
+    "Hierarchy",
+    "HierarchyObjective",
+    "HierarchyOptions",
     "KGModel",
     "KnowledgeGraph",
     "KnownTriples",
@@ -224,10 +252,12 @@ __all__ = [
     "RelationalCSR",
     "Representations",
     "RotatE",
+    "SentenceText",
     "Shallow",
     "Split",
     "Teacher",
     "TextMixture",
+    "TfidfText",
     "TrainConfig",
     "Trainer",
     "TransE",
@@ -257,9 +287,15 @@ __all__ = [
     "pretrain",
     "random_split",
     "ranking_of",
+    "read_hierarchy",
+    "read_nested_hierarchy",
     "read_split",
     "read_triples",
     "relational_spmm",
+    "seed_hierarchy",
+    "text_vectors",
+    "write_hierarchy",
+    "write_nested_hierarchy",
     "write_triples",
 ]
 

@@ -31,6 +31,11 @@ class ClusterOptions:
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> options = ClusterOptions(thresholds=(0.3, 0.5), sample_size=1000)
+        >>> options.max_exact, len(ClusterOptions().thresholds)
+        (20000, 43)
     """
 
     thresholds: Sequence[float] = THRESHOLDS

@@ -16,7 +16,16 @@ Missing = Literal["refuse", "leave"]
 
 
 def write_hierarchy(hierarchy: Hierarchy, path: Path) -> None:
-    """Write a hierarchy as JSON: clusters with name and parent, and the cluster of each entity."""
+    """Write a hierarchy as JSON: clusters with name and parent, and the cluster of each entity.
+
+    Example:
+        >>> import tempfile
+        >>> tree = Hierarchy(Vocabulary(["a"]), torch.tensor([-1]), torch.tensor([0]), ("all",))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_hierarchy(tree, Path(folder) / "tree.json")
+        ...     read_hierarchy(Path(folder) / "tree.json")
+        Hierarchy(1 clusters, 1 of them leaves, depth 0, 1 of 1 entities)
+    """
     clusters = zip(hierarchy.names, hierarchy.parent.tolist(), strict=True)
     content = {
         "format": FORMAT,
@@ -33,6 +42,14 @@ def read_hierarchy(path: Path) -> Hierarchy:
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file holds something else, or no tree (a cluster is its own ancestor).
+
+    Example:
+        >>> import tempfile
+        >>> tree = Hierarchy(Vocabulary(["a"]), torch.tensor([-1]), torch.tensor([0]), ("all",))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_hierarchy(tree, Path(folder) / "tree.json")
+        ...     read_hierarchy(Path(folder) / "tree.json").names
+        ('all',)
     """
     content = _read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -65,6 +82,15 @@ def write_nested_hierarchy(
         hierarchy: Clusters without a name, or with one that occurs twice, are numbered.
         path: The file.
         labels: What to write for an entity; ``None``: its name.
+
+    Example:
+        >>> import tempfile
+        >>> tree = Hierarchy(Vocabulary(["Q1"]), torch.tensor([-1]), torch.tensor([0]), ("all",))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "tree.json"
+        ...     write_nested_hierarchy(tree, path, {"Q1": "Athens"})
+        ...     json.loads(path.read_text(encoding="utf-8"))
+        {'all': ['Athens']}
     """
     given = {} if labels is None else labels
     members: dict[int, list[str]] = {}
@@ -110,6 +136,15 @@ def read_nested_hierarchy(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no such tree, or (``missing="refuse"``) does not cover the graph.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "tree.json"
+        ...     _ = path.write_text('{"all": {"cities": ["Athens"], "rest": ["opera"]}}')
+        ...     tree = read_nested_hierarchy(path, Vocabulary(["Q1"]), {"Q1": "Athens"})
+        >>> [tree.names[cluster] for cluster in tree.path(int(tree.cluster_of[0]))]
+        ['cities', 'all']
     """
     content = _read(path)
     if not isinstance(content, dict) or len(content) != 1:

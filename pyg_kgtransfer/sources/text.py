@@ -90,6 +90,11 @@ class SentenceText:
 
     Raises:
         ImportError: If sentence-transformers, or with ``None`` the wheel, is not installed.
+
+    Example:
+        >>> encoder = SentenceText()  # doctest: +SKIP
+        >>> encoder(["a dog", "a puppy"]).shape  # doctest: +SKIP
+        torch.Size([2, 384])
     """
 
     def __init__(self, model: str | None = None, *, device: str | None = None) -> None:
