@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 
 from pyg_kgtransfer.graph.hierarchy import Hierarchy
+from pyg_kgtransfer.graph.vocabulary import Vocabulary
 from pyg_kgtransfer.models.decoders import TransE
 from pyg_kgtransfer.models.encoder import Representations
 from pyg_kgtransfer.models.inputs import Lookup, Shallow
@@ -73,8 +74,6 @@ def test_terms_are_those_of_loops(tree: Hierarchy) -> None:
 def planted() -> tuple[Hierarchy, torch.Tensor]:
     """Two clusters of two, whose texts are nearly alike."""
     parent = torch.tensor([-1, 0, 0])
-    from pyg_kgtransfer.graph.vocabulary import Vocabulary
-
     tree = Hierarchy(Vocabulary("abcd"), parent, torch.tensor([1, 1, 2, 2]), ("",) * 3)
     text = torch.tensor([[1.0, 0, 0, 0.1], [1, 0.1, 0, 0], [0, 0, 1, 0.1], [0, 0.1, 1, 0]])
     return tree, text
@@ -109,9 +108,8 @@ def test_training_on_it_brings_entities_to_their_cluster_and_away_from_the_other
     clusters = tree.vectors(text)
     for i in range(4):
         own, other = (1, 2) if i < 2 else (2, 1)
-        print(
-            distance(table[i].detach(), clusters[own]), distance(table[i].detach(), clusters[other])
-        )
+        assert distance(table[i].detach(), clusters[own]) < 0.2
+        assert distance(table[i].detach(), clusters[other]) > 1.0
 
 
 def test_what_does_not_fit_is_refused() -> None:
