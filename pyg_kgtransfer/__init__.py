@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.training.trainer import Trainer
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
     from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
+    from pyg_kgtransfer.transfer.kg_fit import KGFitConfig, kg_fit
     from pyg_kgtransfer.transfer.pretrain import pretrain
     from pyg_kgtransfer.transfer.ranking import evaluate, ranking_of
     from pyg_kgtransfer.transfer.recipe import Recipe
@@ -92,6 +93,8 @@ __version__ = "0.1.0"
 
 # Where each public name is, under which name there.
 _HOMES = {
+    "KGFitConfig": "transfer.kg_fit",
+    "kg_fit": "transfer.kg_fit",
     "ClusterOptions": "graph.clustering",
     "seed_hierarchy": "graph.clustering",
     "Hierarchy": "graph.hierarchy",
@@ -228,6 +231,7 @@ __all__ = [
     "Hierarchy",
     "HierarchyObjective",
     "HierarchyOptions",
+    "KGFitConfig",
     "KGModel",
     "KnowledgeGraph",
     "KnownTriples",
@@ -276,6 +280,7 @@ __all__ = [
     "forced_engine",
     "grown",
     "inductive_split",
+    "kg_fit",
     "leakage_report",
     "link",
     "linked_subgraph",
