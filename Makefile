@@ -39,5 +39,5 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): PyTorch, PyTorch Geometric and the rest, once (a few minutes) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt setuptools
-	$(PIP) install -c constraints.txt -e ".[fast,plot,pandas,tensorboard,atlas,dev]"
+	$(PIP) install -c constraints.txt -e ".[fast,plot,pandas,tensorboard,atlas,llm,dev]"
 	touch $@
