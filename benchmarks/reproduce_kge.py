@@ -149,6 +149,95 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ),
     ("codex-s", "rotate"): _recipe(
         "rotate",
+        ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=128),
+        ("adam", 1e-2),
+        epochs=60,
+        width=128,
+        batch_size=512,
+        schedule="linear",
+    ),
+    ("codex-s", "transe"): Reference(0.354, _CODEX + "NegSamp-kl, L2, reciprocal, width 512"),
+    ("fb15k-237", "complex"): Reference(
+        0.348,
+        "README of github.com/uma-pi1/kge (LibKGE): filtered, both sides, ties at the rounded mean "
+        "rank; NegSamp-kl (Chen et al. 2021, arXiv 2110.02834, N3, width 2000: 0.366)",
+    ),
+}
+
+
+def _recipe(
+    decoder: str,
+    loss: ObjectiveConfig,
+    optimizer: tuple[str, float],
+    *,
+    epochs: int,
+    width: int = 256,
+    batch_size: int = 256,
+    schedule: str = "constant",
+) -> Recipe:
+    """A shallow model with its loss and training; what is not listed is the same for all."""
+    return Recipe(
+        ModelConfig(encoder="shallow", decoder=decoder, width=width),
+        loss,
+        BatchOptions(batch_size=batch_size),
+        TrainConfig(
+            epochs=epochs,
+            optimizer=optimizer[0],
+            learning_rate=optimizer[1],
+            schedule=schedule,
+            validate_every=5,
+            patience=6 if schedule == "constant" else None,
+            save_every=epochs,
+            save_seconds=60,
+            progress=False,
+        ),
+    )
+
+
+def _with_compgcn(shallow: Recipe) -> Recipe:
+    """The same behind one CompGCN layer that adds to the entities' free vectors."""
+    model = replace(shallow.model, encoder="compgcn", operator="mult", residual=False, jump=True)
+    return replace(shallow, model=model)
+
+
+def _one_vs_all(n3: float = 0.0, num_candidates: int | None = None) -> ObjectiveConfig:
+    return ObjectiveConfig("one_vs_all", n3=n3, num_candidates=num_candidates)
+
+
+_ADAGRAD, _ADAM = ("adagrad", 0.1), ("adam", 5e-3)
+_SMALL_ROTATE = _recipe(
+    "rotate",
+    ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=64),
+    ("adam", 2e-2),
+    epochs=100,
+    width=128,
+    batch_size=512,
+    schedule="linear",
+)
+_FB15K237 = _recipe("complex", _one_vs_all(0.02), _ADAGRAD, epochs=100, batch_size=1024)
+RECIPES: Mapping[tuple[str, str], Recipe] = {
+    ("umls", "distmult"): _recipe("distmult", _one_vs_all(0.003), _ADAGRAD, epochs=100),
+    ("umls", "complex"): _recipe("complex", _one_vs_all(0.005), _ADAGRAD, epochs=100),
+    ("umls", "rotate"): _SMALL_ROTATE,
+    ("umls", "transe"): _recipe("transe_l2", _one_vs_all(), _ADAM, epochs=100, width=128),
+    ("umls", "compgcn"): _with_compgcn(
+        _recipe("distmult", _one_vs_all(), _ADAM, epochs=60, width=128, batch_size=512)
+    ),
+    ("kinship", "distmult"): _recipe("distmult", _one_vs_all(0.01), _ADAGRAD, epochs=100),
+    ("kinship", "complex"): _recipe("complex", _one_vs_all(0.01), _ADAGRAD, epochs=100),
+    ("kinship", "rotate"): _SMALL_ROTATE,
+    ("kinship", "transe"): _recipe("transe_l1", _one_vs_all(), _ADAM, epochs=200, width=128),
+    ("kinship", "compgcn"): _with_compgcn(
+        _recipe("distmult", _one_vs_all(), _ADAM, epochs=60, width=128, batch_size=512)
+    ),
+    ("codex-s", "distmult"): _recipe(
+        "distmult", _one_vs_all(0.01), _ADAGRAD, epochs=60, batch_size=512
+    ),
+    ("codex-s", "complex"): _recipe(
+        "complex", _one_vs_all(0.01), _ADAGRAD, epochs=120, width=512, batch_size=1024
+    ),
+    ("codex-s", "rotate"): _recipe(
+        "rotate",
         ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=32),
         ("adam", 2e-3),
         epochs=60,
