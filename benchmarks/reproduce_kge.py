@@ -156,7 +156,14 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
         batch_size=512,
         schedule="linear",
     ),
-    ("codex-s", "transe"): _recipe("transe_l2", _one_vs_all(0.0, 256), _ADAGRAD, epochs=100),
+    ("codex-s", "transe"): _recipe(
+        "transe_l2",
+        ObjectiveConfig("self_adversarial", margin=9.0, num_negatives=128),
+        ("adam", 1e-2),
+        epochs=60,
+        batch_size=512,
+        schedule="linear",
+    ),
     ("codex-s", "compgcn"): _with_compgcn(
         _recipe("distmult", _one_vs_all(0.005), _ADAGRAD, epochs=40, width=128, batch_size=512)
     ),
