@@ -17,7 +17,7 @@ import pyg_kgtransfer as kgt
 ROOT = Path(__file__).parent.parent / "pyg_kgtransfer"
 REQUIRED = {
     "torch", "torch_geometric", "lightning_fabric", "safetensors", "jsonargparse", "networkx",
-    "numpy", "scipy", "rich",
+    "numpy", "scipy", "sklearn", "rich",
 }  # fmt: skip
 FACTS = [
     ("Athens", "capital_of", "Greece"),

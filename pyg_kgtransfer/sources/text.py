@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -75,7 +76,8 @@ class TfidfText:
         if rank < 1:
             table[:, 0] = torch.tensor([float(bool(text.strip())) for text in texts])
             return table
-        found = TruncatedSVD(rank, random_state=self.seed).fit_transform(counts)
+        with np.errstate(invalid="ignore"):  # the variance that equal texts share out is none
+            found = TruncatedSVD(rank, random_state=self.seed).fit_transform(counts)
         table[:, :rank] = torch.from_numpy(found).float()
         return table
 
