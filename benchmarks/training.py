@@ -34,7 +34,7 @@ GOALS = {"independent": 20, "shared": 70}
 NEGATIVES, BATCH = 256, 1024
 MODEL = ModelConfig(encoder="shallow", decoder="distmult", width=200, reciprocal=False)
 _TRAINING = TrainConfig(
-    epochs=40, learning_rate=1e-3, validate_every=5, patience=2, progress=False, accelerator="cpu"
+    epochs=40, learning_rate=1e-2, validate_every=5, patience=2, progress=False, accelerator="cpu"
 )
 
 
