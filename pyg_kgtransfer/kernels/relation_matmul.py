@@ -3,6 +3,8 @@
 out[v] = sum over relations r of W_r times the mean of w x_u over the edges (u, r) -> v.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,8 +16,9 @@ from pyg_kgtransfer.kernels.csr import CSR
 from pyg_kgtransfer.kernels.engines import engine_for, engine_name
 from pyg_kgtransfer.kernels.relational_csr import Piece, RelationalCSR
 
-_PIECE_NUMBERS = 1 << 20  # of the rows in work at a time, 4 MB in float32
+_PIECE_NUMBERS = 1 << 21  # of the rows in work at a time, 8 MB in float32
 _LARGE_PIECE_NUMBERS = 1 << 22  # where an engine has no loops over some rows
+_LARGE_PRODUCT = 1 << 26  # multiplications from which several threads work at one
 _EDGES_PER_PRODUCT = 32  # summing so many edges takes as long as a product of a row and a matrix
 
 
@@ -106,8 +109,9 @@ class _Sums(torch.autograd.Function):
             sent = gathered.new_empty(len(gathered), blocks * size)
             matrices = _matrices(coefficient, weight, piece)
             parts, products = _by_block(gathered, blocks), _by_block(sent, blocks)
-            for relation, part in piece.parts:
-                torch.bmm(parts[:, part], matrices[relation], out=products[:, part])
+            with _threads_for(piece, weight):
+                for relation, part in piece.parts:
+                    torch.bmm(parts[:, part], matrices[relation], out=products[:, part])
             _send(rows.targets, piece, sent, out)
         return out
 
@@ -131,18 +135,35 @@ class _Sums(torch.autograd.Function):
             else:
                 shape = (len(coefficient[piece.relations]), 1, *weight.shape[1:])
                 of_matrices = weight.new_zeros(shape)
-            for relation, part in piece.parts:
-                of_matrices[relation].baddbmm_(parts[:, part].mT, grads[:, part])
+            with _threads_for(piece, weight):
+                for relation, part in piece.parts:
+                    of_matrices[relation].baddbmm_(parts[:, part].mT, grads[:, part])
             if of_coefficient is not None:
                 flat = of_matrices.flatten(1)
                 of_coefficient[piece.relations].addmm_(flat, weight.flatten(1).t())
                 of_weight.flatten(1).addmm_(coefficient[piece.relations].t(), flat)
             if of_x is not None:
                 matrices = _matrices(coefficient, weight, piece)
-                for relation, part in piece.parts:
-                    torch.bmm(grads[:, part], matrices[relation].mT, out=parts[:, part])
+                with _threads_for(piece, weight):
+                    for relation, part in piece.parts:
+                        torch.bmm(grads[:, part], matrices[relation].mT, out=parts[:, part])
                 _send(rows.sources, piece, gathered, of_x)
         return of_x, of_coefficient, of_weight, None
+
+
+@contextlib.contextmanager
+def _threads_for(piece: Piece, weight: Tensor) -> Iterator[None]:
+    """One thread for products so small that waking the others takes longer."""
+    rows = (piece.rows.stop - piece.rows.start) / max(1, len(piece.parts))
+    threads = torch.get_num_threads()
+    if weight.device.type != "cpu" or threads == 1 or rows * weight[0].numel() > _LARGE_PRODUCT:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _pieces(plan: RelationalCSR, x: Tensor) -> list[Piece]:
