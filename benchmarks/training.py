@@ -150,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         work = partial(speed, fast, kind, repeats=repeats, steps=steps)
         benchmark.run(f"training_{kind}", work, settings=settings)
         benchmark.run(f"quality_{kind}", partial(quality, good, kind, epochs), settings=settings)
-    count = 10**5 if given.quick else 10**6
+    count = 10**5 if given.quick else 300_000
     work = partial(row_updates, count, repeats=repeats, steps=steps[0])
     benchmark.run("training_rows", work, settings={**settings, "entities": count})
     found = benchmark.figures()
