@@ -164,7 +164,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     sizes = (len(graph.entity), 2 * graph.num_relations)
     data = {name: fingerprints(split)}
     benchmark = Benchmark.begin("kernels", given, data=data)
-    settings = {"width": width, "repeats": repeats, "peers": sorted(peers(graph.edge_index, sizes[0]))}
+    settings = {
+        "width": width,
+        "repeats": repeats,
+        "peers": sorted(peers(graph.edge_index, sizes[0])),
+    }
     torch.manual_seed(given.seeds[0])
     on = (graph.edge_index, graph.edge_type, sizes, width)
     benchmark.run("neighbour_sum", lambda: neighbour_sums(*on, repeats), settings=settings)
