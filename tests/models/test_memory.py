@@ -9,8 +9,8 @@ from benchmarks.timing import forward_and_backward, peak_bytes
 from pyg_kgtransfer.models.compgcn import OPERATORS, CompGCNConv
 from pyg_kgtransfer.models.rgcn import RGCNConv
 
-ROWS, KINDS, EDGES, WIDTH = 5000, 100, 400_000, 64
-ROW_PER_EDGE = 4 * EDGES * WIDTH  # bytes: 100 MB
+ROWS, KINDS, EDGES, WIDTH = 10_000, 100, 1_000_000, 64
+ROW_PER_EDGE = 4 * EDGES * WIDTH  # bytes: 256 MB
 LAYERS = {
     "rgcn bases": lambda: RGCNConv(WIDTH, WIDTH, KINDS, num_bases=4),
     "rgcn blocks": lambda: RGCNConv(WIDTH, WIDTH, KINDS, num_blocks=4),
