@@ -115,16 +115,17 @@ def _one_vs_all(n3: float = 0.0, num_candidates: int | None = None) -> Objective
     return ObjectiveConfig("one_vs_all", n3=n3, num_candidates=num_candidates)
 
 
+def _sampled(
+    decoder: str, margin: float, num_negatives: int, rate: float, *, epochs: int, width: int
+) -> Recipe:
+    """Self-adversarial sampling, Adam, a linear schedule."""
+    loss = ObjectiveConfig("self_adversarial", margin=margin, num_negatives=num_negatives)
+    options = {"epochs": epochs, "width": width, "batch_size": 512}
+    return _recipe(decoder, loss, ("adam", rate), schedule="linear", **options)
+
+
 _ADAGRAD, _ADAM = ("adagrad", 0.1), ("adam", 5e-3)
-_SMALL_ROTATE = _recipe(
-    "rotate",
-    ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=64),
-    ("adam", 2e-2),
-    epochs=100,
-    width=128,
-    batch_size=512,
-    schedule="linear",
-)
+_SMALL_ROTATE = _sampled("rotate", 6.0, 64, 2e-2, epochs=100, width=128)
 _FB15K237 = _recipe("complex", _one_vs_all(0.02), _ADAGRAD, epochs=100, batch_size=1024)
 RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("umls", "distmult"): _recipe("distmult", _one_vs_all(0.003), _ADAGRAD, epochs=100),
@@ -147,23 +148,8 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
     ("codex-s", "complex"): _recipe(
         "complex", _one_vs_all(0.01), _ADAGRAD, epochs=120, width=512, batch_size=1024
     ),
-    ("codex-s", "rotate"): _recipe(
-        "rotate",
-        ObjectiveConfig("self_adversarial", margin=6.0, num_negatives=128),
-        ("adam", 1e-2),
-        epochs=60,
-        width=128,
-        batch_size=512,
-        schedule="linear",
-    ),
-    ("codex-s", "transe"): _recipe(
-        "transe_l2",
-        ObjectiveConfig("self_adversarial", margin=9.0, num_negatives=128),
-        ("adam", 1e-2),
-        epochs=60,
-        batch_size=512,
-        schedule="linear",
-    ),
+    ("codex-s", "rotate"): _sampled("rotate", 6.0, 128, 1e-2, epochs=60, width=128),
+    ("codex-s", "transe"): _sampled("transe_l2", 9.0, 128, 1e-2, epochs=60, width=256),
     ("codex-s", "compgcn"): _with_compgcn(
         _recipe("distmult", _one_vs_all(0.005), _ADAGRAD, epochs=40, width=128, batch_size=512)
     ),

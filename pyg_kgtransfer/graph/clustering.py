@@ -99,7 +99,7 @@ def seed_hierarchy(
     Raises:
         ValueError: If there is not a vector for each entity, one is not finite, or all are zero.
 
-    Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT), section 3.1.
+    Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT).
 
     Example:
         >>> vectors = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])

@@ -92,7 +92,7 @@ class TuckER(Decoder):
     Raises:
         ValueError: If a share is out of range.
 
-    Source: Balazevic et al. 2019, arXiv 1901.09590, eq. 3. Heads are asked by inverse relations.
+    Source: Balazevic et al. 2019, arXiv 1901.09590. Heads are asked by inverse relations.
 
     Example:
         >>> import pyg_kgtransfer as kgt

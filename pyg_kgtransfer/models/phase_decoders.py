@@ -26,7 +26,7 @@ class PRotatE(Decoder):
     Raises:
         ValueError: If ``modulus`` is not above 0.
 
-    Source: Sun et al. 2019, arXiv 1902.10197, section 4.2. Vectors are phases in radians.
+    Source: Sun et al. 2019, arXiv 1902.10197. Vectors are phases in radians.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -75,7 +75,7 @@ class HAKE(Decoder):
     Raises:
         ValueError: If a weight is not above 0.
 
-    Source: Zhang et al. 2020, arXiv 1911.09419, eq. 1 to 4; the bias multiplies both sides, as in
+    Source: Zhang et al. 2020, arXiv 1911.09419; the bias multiplies both sides, as in
     the authors' code, instead of dividing one.
 
     Example:

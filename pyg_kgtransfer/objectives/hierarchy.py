@@ -17,7 +17,8 @@ from pyg_kgtransfer.objectives.objective import Batch, Objective
 class HierarchyOptions:
     """What each constraint weighs, at least 0; one that weighs 0 is not computed.
 
-    The defaults are zeta_1 lambda_1, zeta_1 lambda_2, zeta_1 lambda_3 and zeta_2 as released.
+    The default weights are zeta_1 lambda_1, zeta_1 lambda_2, zeta_1 lambda_3 and zeta_2 as
+    released; the default decay is ours.
 
     Attributes:
         cohesion: Of the distance to the entity's own cluster.
@@ -73,7 +74,7 @@ class HierarchyObjective(Objective):
     Raises:
         ValueError: If there is not a text vector for each entity.
 
-    Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT), eq. 4 to 6; the released code sums the
+    Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT); the released code sums the
     hierarchical distance over the wrong axis, we over the path.
 
     Example:

@@ -79,7 +79,7 @@ class Refined(NamedTuple):
         asked: Questions that were decided.
         done: How often each decision was made: split, keep and the actions of a join.
         failed: Clusters left as they were, for want of an answer.
-        is_whole: Whether the budget lasted to the end.
+        is_whole: Whether budget and refiner lasted to the end.
     """
 
     hierarchy: Hierarchy
@@ -136,8 +136,8 @@ def refine(
 ) -> Refined:
     """Split leaves, then relate neighbours from the leaves up; names are kept.
 
-    A cluster for which there is no answer stays as it is; when the budget is spent, so do all that
-    follow.
+    A cluster for which there is no answer stays as it is; when the budget is spent, or several
+    questions in a row got none, so do all that follow.
 
     Args:
         hierarchy: The seed.
@@ -149,7 +149,7 @@ def refine(
         ValueError: If there is not a label for each entity.
         NoAnswerError: If the first questions get no answer at all: the refiner is out of reach.
 
-    Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT), section 3.1, "LLM-guided refinement".
+    Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT).
     """
     if len(labels) != len(hierarchy.entities):
         raise ValueError(
@@ -166,7 +166,7 @@ class _Refinement:
     def __init__(self, labels: Sequence[str], refiner: Refiner, options: RefineOptions) -> None:
         self.labels, self.refiner, self.options = labels, refiner, options
         self.done: Counter[str] = Counter()
-        self.failed = 0
+        self.failed = self.failed_in_a_row = 0
         self.is_whole = True
 
     def of(self, hierarchy: Hierarchy) -> Refined:
@@ -190,13 +190,20 @@ class _Refinement:
         if not self.is_whole:
             return None
         try:
-            return question()
+            decision = question()
+            self.failed_in_a_row = 0
+            return decision
         except BudgetSpentError as error:
             log.warning("%s; the rest of the hierarchy stays as it is", error)
             self.is_whole = False
         except NoAnswerError as error:
             self.failed += 1
-            if not self.done and self.failed >= _IN_A_ROW:
+            self.failed_in_a_row += 1
+            if self.failed_in_a_row >= _IN_A_ROW and self.done:
+                log.warning("the rest of the hierarchy stays as it is: %s", error)
+                self.is_whole = False
+                return None
+            if self.failed_in_a_row >= _IN_A_ROW:
                 raise NoAnswerError(
                     f"the first {self.failed} questions got no answer, the hierarchy stays as it "
                     f"is: {error}"

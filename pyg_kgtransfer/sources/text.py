@@ -191,7 +191,7 @@ def text_vectors(
         ValueError: If the width does not fit, the encoder's vectors are too narrow or not finite,
             or (``"refuse"``) entities are not described; they are counted and named.
 
-    Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT), eq. 1.
+    Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT).
 
     Example:
         >>> cities = Vocabulary(["Q1524", "Q220"])

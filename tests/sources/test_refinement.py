@@ -139,6 +139,28 @@ def test_a_refiner_out_of_reach_is_told_at_once() -> None:
         refine(tree, list(tree.entities), Down("create"), SMALL)
 
 
+def test_a_refiner_that_is_lost_midway_is_not_asked_on() -> None:
+    class Lost(Decided):
+        calls = 0
+
+        def split(self, cluster: Cluster, labels: Sequence[str]) -> Split:
+            self.calls += 1
+            if self.calls > 1:
+                raise NoAnswerError("connection refused")
+            return super().split(cluster, labels)
+
+        def join(self, left: Cluster, right: Cluster, labels: Sequence[str]) -> Join:
+            raise AssertionError("asked on")
+
+    parent = torch.tensor([-1] + [0] * 8)
+    tree = Hierarchy(Vocabulary([f"e{i}" for i in range(16)]), parent,
+                     torch.arange(16) // 2 + 1, ("leaf",) * 9)  # fmt: skip
+    refiner = Lost("create")
+    found = refine(tree, list(tree.entities), refiner, SMALL)
+    assert (refiner.calls, found.failed, found.is_whole) == (6, 5, False)
+    assert found.hierarchy.names.count("LEAF") == 1
+
+
 def test_labels_and_sizes_are_checked() -> None:
     with pytest.raises(ValueError, match=r"each of 5 entities needs a label \(got 2\)"):
         refine(seed(), "ab", Decided("create"))
