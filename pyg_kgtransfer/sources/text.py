@@ -120,7 +120,7 @@ class SentenceText:
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         given = [text or " " for text in texts]
-        found = self._model.encode(given, batch_size=_BATCH, convert_to_tensor=True)
+        found: Tensor = self._model.encode(given, batch_size=_BATCH, convert_to_tensor=True)
         return found.float().cpu()
 
 
