@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 QUICK ?= --quick
-# Threads that spin while they wait crawl as soon as anything else runs.
+# Threads that spin long while they wait crawl as soon as anything else runs.
 export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 1000
 
 .PHONY: demo test lint ext bench clean
 

@@ -42,8 +42,16 @@ def test_a_wait_policy_of_the_users_own_stands(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")  # leave this process's memory alone
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     prepare()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert "GOMP_SPINCOUNT" not in os.environ
     monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
     prepare()
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    prepare()
+    assert int(os.environ["GOMP_SPINCOUNT"]) > 0

@@ -13,7 +13,7 @@ from pyg_kgtransfer.kernels import torch_engine
 from pyg_kgtransfer.kernels.csr import CSR, EdgeOrder
 from pyg_kgtransfer.kernels.products import Product
 
-_TILE_NUMBERS = 1 << 13  # of a table at a time, 32 KB in float32
+_TILE_ROWS = 128  # of a table at a time, 100 KB of vectors of 200 float32
 _LINE_NUMBERS = 16  # what two threads should not write to in turns, 64 bytes in float32
 
 
@@ -123,11 +123,11 @@ def product_dots(
     return out
 
 
-def scores_of_all(query: Tensor, table: Tensor, pairing: int) -> Tensor:
-    """Each query against each row: [B, D], [N, D] -> [B, N]."""
+def distances_of_all(query: Tensor, table: Tensor, pairing: int) -> Tensor:
+    """Each query against each row, by any score but the inner product: [B, D], [N, D] -> [B, N]."""
     out = torch.empty(len(query), len(table), dtype=query.dtype)
-    tile = max(1, _TILE_NUMBERS // max(1, query.shape[1]))
-    _run("scores_of_all", int(pairing), _numbers(query), _numbers(table), tile, out.numpy())
+    given = (_numbers(query), _numbers(table), _TILE_ROWS, out.numpy())
+    _run("distances_of_all", int(pairing), *given)
     return out
 
 

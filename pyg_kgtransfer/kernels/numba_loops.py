@@ -162,15 +162,50 @@ def pull(kind, a, b, found, g, out):
             out[half + d] -= share * imaginary
 
 
+@inner
+def apart(kind, real, imaginary):
+    """What two numbers of a difference add to its size, squared for L2."""
+    if kind == L1:
+        return abs(real) + abs(imaginary)
+    squares = real * real + imaginary * imaginary
+    return squares if kind == L2 else math.sqrt(squares)
+
+
 @loop
-def scores_of_all(kind, query, table, tile, out):
-    """Fill out[b, n] = score(query[b], table[n]); tiles of the table stay in the cache."""
-    tiles = (len(table) + tile - 1) // tile
-    for t in prange(tiles):
-        stop = min(len(table), (t + 1) * tile)
+def distances_of_all(kind, query, table, tile, out):
+    """Fill out[b, n] = score(query[b], table[n]), but for DOT.
+
+    A tile of the table is turned over and stays in the cache: candidates fill the lanes, so that
+    nothing is summed across them, and eight numbers of each are added before a sum is stored.
+    """
+    width = query.shape[1]
+    half, none = width // 2, table.dtype.type(0)
+    whole = half // 4 * 4
+    for t in prange((len(table) + tile - 1) // tile):
+        start, stop = t * tile, min(len(table), (t + 1) * tile)
+        p = np.ascontiguousarray(table[start:stop].T)  # [D, tile]
         for b in range(len(query)):
-            for n in range(t * tile, stop):
-                out[b, n] = score(kind, query[b], table[n])
+            q, line = query[b], out[b, start:stop]
+            for n in range(len(line)):
+                line[n] = 0
+            for d in range(0, whole, 4):
+                q0, q1, q2, q3 = q[d], q[d + 1], q[d + 2], q[d + 3]
+                p0, p1, p2, p3 = p[d], p[d + 1], p[d + 2], p[d + 3]
+                e = half + d
+                r0, r1, r2, r3 = q[e], q[e + 1], q[e + 2], q[e + 3]
+                s0, s1, s2, s3 = p[e], p[e + 1], p[e + 2], p[e + 3]
+                for n in range(len(line)):
+                    line[n] += (
+                        apart(kind, q0 - p0[n], r0 - s0[n]) + apart(kind, q1 - p1[n], r1 - s1[n])
+                    ) + (apart(kind, q2 - p2[n], r2 - s2[n]) + apart(kind, q3 - p3[n], r3 - s3[n]))
+            for d in range(whole, half):
+                for n in range(len(line)):
+                    line[n] += apart(kind, q[d] - p[d, n], q[half + d] - p[half + d, n])
+            for d in range(2 * half, width):  # the last number of an odd width
+                for n in range(len(line)):
+                    line[n] += apart(kind, q[d] - p[d, n], none)
+            for n in range(len(line)):
+                line[n] = -math.sqrt(line[n]) if kind == L2 else -line[n]
 
 
 @loop

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding  # its gradient is far faster than indexing's
 
 from pyg_kgtransfer.functional import scores
 from pyg_kgtransfer.kernels import numba_engine
@@ -52,8 +53,8 @@ def score_own(query: Tensor, table: Tensor, index: Tensor, pairing: Pairing) -> 
         >>> score_own(query, table, torch.tensor([[1, 1, 0]]), Pairing.DOT).tolist()
         [[10.0, 10.0, 1.0]]
     """
-    if not _has_loops(query, table):
-        return _formula(query, table[index], pairing)
+    if index.shape[1] == 1 or not _has_loops(query, table):  # a loop's start costs more than one
+        return _formula(query, embedding(index, table), pairing)
     result: Tensor = _own(query, table, index, pairing)
     return result
 
@@ -74,7 +75,7 @@ def _has_loops(query: Tensor, table: Tensor) -> bool:
 class _All(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, table: Tensor, pairing: Pairing) -> Tensor:
-        found = numba_engine.scores_of_all(query, table, pairing)
+        found = numba_engine.distances_of_all(query, table, pairing)
         ctx.save_for_backward(query, table, found)
         ctx.pairing = pairing
         return found

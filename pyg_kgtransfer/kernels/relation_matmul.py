@@ -3,8 +3,8 @@
 out[v] = sum over relations r of W_r times the mean of w x_u over the edges (u, r) -> v.
 """
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from pyg_kgtransfer.kernels.relational_csr import Piece, RelationalCSR
 _PIECE_NUMBERS = 1 << 21  # of the rows in work at a time, 8 MB in float32
 _LARGE_PIECE_NUMBERS = 1 << 22  # where an engine has no loops over some rows
 _LARGE_PRODUCT = 1 << 26  # multiplications from which several threads work at one
+_WORTH_THREADS = 1 << 24  # multiplications of a piece from which waking threads pays
 _EDGES_PER_PRODUCT = 32  # summing so many edges takes as long as a product of a row and a matrix
 
 
@@ -109,9 +110,7 @@ class _Sums(torch.autograd.Function):
             sent = gathered.new_empty(len(gathered), blocks * size)
             matrices = _matrices(coefficient, weight, piece)
             parts, products = _by_block(gathered, blocks), _by_block(sent, blocks)
-            with _threads_for(piece, weight):
-                for relation, part in piece.parts:
-                    torch.bmm(parts[:, part], matrices[relation], out=products[:, part])
+            _multiply(piece, parts, matrices, products)
             _send(rows.targets, piece, sent, out)
         return out
 
@@ -135,33 +134,65 @@ class _Sums(torch.autograd.Function):
             else:
                 shape = (len(coefficient[piece.relations]), 1, *weight.shape[1:])
                 of_matrices = weight.new_zeros(shape)
-            with _threads_for(piece, weight):
-                for relation, part in piece.parts:
-                    of_matrices[relation].baddbmm_(parts[:, part].mT, grads[:, part])
+            _add_products(piece, parts, grads, of_matrices)
             if of_coefficient is not None:
                 flat = of_matrices.flatten(1)
                 of_coefficient[piece.relations].addmm_(flat, weight.flatten(1).t())
                 of_weight.flatten(1).addmm_(coefficient[piece.relations].t(), flat)
             if of_x is not None:
-                matrices = _matrices(coefficient, weight, piece)
-                with _threads_for(piece, weight):
-                    for relation, part in piece.parts:
-                        torch.bmm(grads[:, part], matrices[relation].mT, out=parts[:, part])
+                _multiply(piece, grads, _matrices(coefficient, weight, piece).mT, parts)
                 _send(rows.sources, piece, gathered, of_x)
         return of_x, of_coefficient, of_weight, None
 
 
-@contextlib.contextmanager
-def _threads_for(piece: Piece, weight: Tensor) -> Iterator[None]:
-    """One thread for products so small that waking the others takes longer."""
-    rows = (piece.rows.stop - piece.rows.start) / max(1, len(piece.parts))
-    threads = torch.get_num_threads()
-    if weight.device.type != "cpu" or threads == 1 or rows * weight[0].numel() > _LARGE_PRODUCT:
-        yield
+def _multiply(piece: Piece, rows: Tensor, matrices: Tensor, out: Tensor) -> None:
+    """Rows [blocks, P, d] times their relation's matrix, [relations, blocks, d, d']."""
+    _each_part(
+        piece,
+        matrices[0],
+        lambda relation, part: torch.bmm(rows[:, part], matrices[relation], out=out[:, part]),
+    )
+
+
+def _add_products(piece: Piece, left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Add to each relation's matrix its rows of ``left``, transposed, times those of ``right``."""
+    _each_part(
+        piece,
+        out[0],
+        lambda relation, part: out[relation].baddbmm_(left[:, part].mT, right[:, part]),
+    )
+
+
+def _each_part(piece: Piece, matrix: Tensor, work: Callable[[int, slice], object]) -> None:
+    """Do the work of each relation; small ones side by side, each on one thread.
+
+    Waking threads within a small product takes longer than the product, and how long depends on how
+    they wait.
+    """
+    total = matrix.numel() * (piece.rows.stop - piece.rows.start)
+    threads = torch.get_num_threads() if matrix.device.type == "cpu" else 1
+    parts = iter(piece.parts)  # threads take turns at it
+
+    def some() -> None:
+        with torch.no_grad():  # a thread's own setting
+            for relation, part in parts:
+                work(relation, part)
+
+    if threads == 1 or total > _LARGE_PRODUCT * max(1, len(piece.parts)):
+        some()
         return
     torch.set_num_threads(1)
     try:
-        yield
+        if total < _WORTH_THREADS:
+            some()
+            return
+        with ThreadPoolExecutor(
+            threads - 1, initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            others = [pool.submit(some) for _ in range(threads - 1)]
+            some()
+        for other in others:
+            other.result()
     finally:
         torch.set_num_threads(threads)
 

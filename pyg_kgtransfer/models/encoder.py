@@ -44,6 +44,22 @@ class Representations(NamedTuple):
         """The entity vectors of ``ids``: [...] to [..., D]."""
         return embedding(ids, self.entity, sparse=self.sparse)  # far faster than indexing
 
+    def narrowed(self, *ids: Tensor) -> tuple["Representations", list[Tensor]]:
+        """Only the entity vectors of ``ids``, and the places of each of ``ids`` among them.
+
+        What is read several times is then gathered once, and gives the whole table one gradient.
+
+        Example:
+            >>> vectors = Representations(torch.tensor([[0.0], [1.0], [2.0]]), torch.zeros(1, 1))
+            >>> few, (first, second) = vectors.narrowed(torch.tensor([2, 0]), torch.tensor([[1]]))
+            >>> few.entity.tolist(), first.tolist(), second.tolist()
+            ([[2.0], [0.0], [1.0]], [0, 1], [[2]])
+        """
+        flat = torch.cat([each.flatten() for each in ids])
+        places = torch.arange(len(flat), device=flat.device).split([each.numel() for each in ids])
+        few = self._replace(entity=self.rows(flat), sparse=False)
+        return few, [place.view_as(each) for place, each in zip(places, ids, strict=True)]
+
 
 class Encoder(nn.Module, ABC):
     """What an encoder of your own must offer; pass the object to ``KGModel``.

@@ -65,15 +65,19 @@ class NegativeSampling(Objective):
     def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
         num_entities = representations.entity.shape[0]
-        tails = self._draw(len(head), num_entities, batch.generator)
-        scores = partial(model.score_tails, representations, head, relation)
-        positive, negative = self._scores(scores, tail, tails)
+        tails, heads = (self._draw(len(head), num_entities, batch.generator) for _ in range(2))
+        asked, places = representations, [head, tail, tails, heads]
+        if self.shared:
+            asked, places = representations.narrowed(*places)
+        given_head, given_tail, drawn_tails, drawn_heads = places
+
+        scores = partial(model.score_tails, asked, given_head, relation)
+        positive, negative = self._scores(scores, given_tail, drawn_tails)
         negative = self._without_known(negative, head[:, None], relation[:, None], tails)
         loss = self.loss(positive, negative)
 
-        heads = self._draw(len(head), num_entities, batch.generator)
-        scores = partial(model.score_heads, representations, relation, tail)
-        positive, negative = self._scores(scores, head, heads)
+        scores = partial(model.score_heads, asked, relation, given_tail)
+        positive, negative = self._scores(scores, given_head, drawn_heads)
         negative = self._without_known(negative, heads, relation[:, None], tail[:, None])
         return 0.5 * (loss + self.loss(positive, negative))
 

@@ -47,6 +47,21 @@ def test_many_rows_come_in_tiles(pairing) -> None:
     both(lambda q, t: score_all(q, t, pairing), query, table)
 
 
+@pytest.mark.parametrize("pairing", [Pairing.L1, Pairing.L2, Pairing.MODULUS])
+@pytest.mark.parametrize("width", [2, 10, 70])
+def test_equal_rows_score_exactly_alike_wherever_they_stand(pairing, width) -> None:
+    query, row = numbers(2, width).float(), numbers(1, width, seed=1).float()
+    with forced_engine("numba"):
+        scores = score_all(query, row.expand(301, width).contiguous(), pairing)
+    assert bool((scores == scores[:, :1]).all())
+
+
+@pytest.mark.parametrize("pairing", [Pairing.L1, Pairing.L2])
+def test_odd_widths(pairing) -> None:
+    query, table = numbers(3, 7), numbers(5, 7, seed=1)
+    both(lambda q, t: score_all(q, t, pairing), query, table)
+
+
 def test_narrow_floats_take_the_formula() -> None:
     query, table = torch.ones(1, 2, dtype=torch.bfloat16), torch.zeros(1, 2, dtype=torch.bfloat16)
     assert score_all(query, table, Pairing.MODULUS).dtype == torch.bfloat16
