@@ -21,9 +21,12 @@ VERBS = {
     "link": "find which entities of two graphs are the same; write them to a file",
     "pretrain": "train one model over several linked graphs, or over one",
     "distill": "train a student for one graph, taught by a pre-trained model",
+    "kg-fit": "train a model that starts from texts and stays near their clusters",
     "finetune": "move a trained model to another graph and train it on there",
     "evaluate": "rank the held-out facts of a graph: MRR, hits@k, filtered, both sides",
     "predict": "ask a model by name: the best tails, heads or relations",
+    "hierarchy make": "cluster entities by their texts, refine the tree, write it to a file",
+    "hierarchy show": "the tree around an entity, and a picture of it",
     "info": "what is in a checkpoint or a data set, where it comes from, what leaks",
     "doctor": "versions, devices and extras of this installation",
 }
@@ -51,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[0] == "--version":
         print(pyg_kgtransfer.__version__)
         return 0
-    verb = given[0]
+    words = 2 if " ".join(given[:2]) in VERBS else 1
+    verb = " ".join(given[:words])
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -59,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare()  # before a command imports torch
     with _log_on_stderr() as said:
         try:
-            return _run(verb, given[1:])
+            return _run(verb, given[words:])
         except BrokenPipeError:  # the reader of our output has gone, as in `kgt info x | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
@@ -91,7 +95,8 @@ def in_words(error: Exception) -> str:
 
 def _run(verb: str, arguments: list[str]) -> int:
     """Parse, run and report one verb."""
-    command = importlib.import_module(f"pyg_kgtransfer.commands.{verb}")
+    module = re.sub(r"\W", "_", verb)
+    command = importlib.import_module(f"pyg_kgtransfer.commands.{module}")
     from pyg_kgtransfer.serving.report import console
 
     parser = _parser(verb, command)

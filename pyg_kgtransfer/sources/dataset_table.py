@@ -26,21 +26,24 @@ class DataFile:
 
 
 @dataclass(frozen=True)
-class LabelTable:
-    """A file that gives entities their names, tab-separated.
+class TextTable:
+    """A file that gives entities their names, or says what they are, tab-separated.
 
     Attributes:
         file: The file.
-        columns: Indices of the entity and of its label.
+        columns: Indices of the entity, and of its text; several are joined.
         has_header: Whether the first line is a header.
-        until: What ends the label within its field; empty: the whole field is the label.
+        until: What ends the text within its field; empty: the field's end.
+        after: What comes before the text within its field, with all that is before it; empty:
+            nothing. A field without it is taken whole.
         is_quoted: Whether fields are quoted as in CSV.
     """
 
     file: DataFile
-    columns: tuple[int, int] = (0, 1)
+    columns: tuple[int, ...] = (0, 1)
     has_header: bool = False
     until: str = ""
+    after: str = ""
     is_quoted: bool = False
 
 
@@ -66,6 +69,7 @@ class Dataset:
         counts: What is in it; checked when it is loaded.
         files: Train, valid and test; of DBP-5L also the entities and the relations.
         labels: Where entities get their labels; the set can be read without.
+        descriptions: Where it is said what they are.
         layout: ``"names"``: tables of names; ``"lines"``: ids that are line numbers (DBP-5L).
     """
 
@@ -74,7 +78,8 @@ class Dataset:
     homepage: str
     counts: Counts
     files: tuple[DataFile, ...]
-    labels: LabelTable | None = None
+    labels: TextTable | None = None
+    descriptions: TextTable | None = None
     layout: Literal["names", "lines"] = "names"
 
 
@@ -84,6 +89,7 @@ _KGBERT = f"{RAW}/yao8839836/kg-bert/0b8f625108efcb9b43603b6840f2548ff3d3c973"
 _CODEX = f"{RAW}/tsafavi/codex/3132e426c2a6b643b70bad679905a3a6270be440"
 _CASCADER = f"{RAW}/tsafavi/cascader/a4c10c567a5fbddf7c0e0f9af86f37097a69b7d3"
 _KENS = f"{RAW}/stasl0217/KEnS/36de8a5fb64bf6d239dc7c878f33ef9dff5c4644"
+_STAR = f"{RAW}/wangbo9719/StAR_KGC/a42a82c4a3510110e434611191b922ee0613495f"
 _GRAIL = f"{RAW}/kkteru/grail/2a3dffa719518e7e6250e355a2fb37cd932de91e"
 
 # Folders below the data folder, and the sha256 of their files.
@@ -93,6 +99,7 @@ fb15k-237:
 749cbe9d923bac7b9354da5614ecfed2e0220256d442c3e04a6b303db1f273d9 valid.txt
 e2e35e8e6113de220140b6f44dc71a5207b0fc6872d575e874aefe13259b655b test.txt
 16beedcfad3d32696e8b0b98cfa0f5eeb144f5142225f227a64fd9ce37447da5 entity2name.txt
+d982bb5b950820dabc00aee9870cae2035d48c169d10c9f2c225579e19528aa2 entity2text.txt
 wn18rr:
 038612e783c215ee5f3ca9fbfca27b8d0739be1028fe4ee7c174aecf0b83d5df train.txt
 453ce7202afa58094a04d2b1560ee2b02660f1c260b32ce6651c8ccedd1028ab valid.txt
@@ -103,6 +110,7 @@ umls:
 025c98f8a4891e2a6582ec5b40ee0d904031edad9c52554522f4b7904820c98e valid.txt
 a7eb529a3d2810fcc96341ccc97c625a5e202f8389673aa6bd317eeebbb79014 test.txt
 c6438aafd894917cefe73ea75fc20743d18f4226ebc85a2f43758ff3f77330b9 entity2text.txt
+cb4eccdebf5bfc73adc2db0fc582d215256aa11d789d3a16a6c0649f338f5fe3 entity2textlong.txt
 kinship:
 738612111a6acf0e39662bde24c7e72a4d1edf20931beea077da367dda689731 train.txt
 c56f8630a583178b1e569f11a64aa535ae1ce0b0912d8b1e24716be2b37f04da valid.txt
@@ -246,6 +254,8 @@ def _grail(folder: str, counts: Counts) -> Dataset:
     )
 
 
+_WN18RR_TEXT = _file("wn18rr/entity2text.txt", f"{_KGBERT}/data/WN18RR/entity2text.txt")
+_CODEX_S_TEXT = _file("codex-s/entity_text.tsv", f"{_CASCADER}/data/codex-s.zip", "entity_text.tsv")
 _ALL = (
     Dataset(
         "fb15k-237",
@@ -253,7 +263,14 @@ _ALL = (
         "https://github.com/malllabiisc/CompGCN",
         Counts(14_541, 237, 272_115, 17_535, 20_466),
         _parts("fb15k-237", f"{_COMPGCN}/data_compressed/FB15k-237.zip", is_archive=True),
-        LabelTable(_file("fb15k-237/entity2name.txt", f"{_KGBERT}/data/FB15k-237/entity2text.txt")),
+        TextTable(_file("fb15k-237/entity2name.txt", f"{_KGBERT}/data/FB15k-237/entity2text.txt")),
+        TextTable(
+            _file(
+                "fb15k-237/entity2text.txt",
+                f"{_STAR}/StAR/data/FB15k-237/fb-entity2text-new.txt",
+            ),
+            after=" -- ",
+        ),
     ),
     Dataset(
         "wn18rr",
@@ -261,9 +278,8 @@ _ALL = (
         "https://github.com/malllabiisc/CompGCN",
         Counts(40_943, 11, 86_835, 3_034, 3_134),
         _parts("wn18rr", f"{_COMPGCN}/data_compressed/WN18RR.zip", is_archive=True),
-        LabelTable(
-            _file("wn18rr/entity2text.txt", f"{_KGBERT}/data/WN18RR/entity2text.txt"), until=", "
-        ),
+        TextTable(_WN18RR_TEXT, until=", "),
+        TextTable(_WN18RR_TEXT, after=", "),
     ),
     Dataset(
         "umls",
@@ -271,7 +287,8 @@ _ALL = (
         "https://github.com/TimDettmers/ConvE",
         Counts(135, 46, 5_216, 652, 661),
         _parts("umls", f"{_CONVE}/umls.tar.gz", is_archive=True),
-        LabelTable(_file("umls/entity2text.txt", f"{_KGBERT}/data/umls/entity2text.txt")),
+        TextTable(_file("umls/entity2text.txt", f"{_KGBERT}/data/umls/entity2text.txt")),
+        TextTable(_file("umls/entity2textlong.txt", f"{_KGBERT}/data/umls/entity2textlong.txt")),
     ),
     Dataset(
         "kinship",
@@ -303,12 +320,8 @@ _ALL = (
         "https://github.com/tsafavi/codex",
         Counts(2_034, 42, 32_888, 1_827, 1_828),
         _parts("codex-s", f"{_CODEX}/data/triples/codex-s"),
-        LabelTable(
-            _file("codex-s/entity_text.tsv", f"{_CASCADER}/data/codex-s.zip", "entity_text.tsv"),
-            columns=(1, 2),
-            has_header=True,
-            is_quoted=True,
-        ),
+        TextTable(_CODEX_S_TEXT, columns=(1, 2), has_header=True, is_quoted=True),
+        TextTable(_CODEX_S_TEXT, columns=(1, 4, 5), has_header=True, is_quoted=True),
     ),
     _dbp5l("el", "Greek", Counts(5_231, 960, 8_670, 4_152, 1_017)),
     _dbp5l("en", "English", Counts(13_996, 960, 48_652, 24_051, 7_464)),

@@ -22,7 +22,7 @@ from pyg_kgtransfer.sources.dataset_table import (
     Counts,
     DataFile,
     Dataset,
-    LabelTable,
+    TextTable,
 )
 from pyg_kgtransfer.sources.download import Wanted, fetch, fetch_members, sha256_of
 from pyg_kgtransfer.sources.files import log_unseen, split_from_names
@@ -110,6 +110,33 @@ def load(
         ValueError: a data set is one of ... (got 'ulms'; nearest: umls)
     """
     return load_dataset(_named(name), Places.given(root, offline))
+
+
+def load_descriptions(
+    name: str, root: str | os.PathLike[str] | None = None, offline: bool | None = None
+) -> dict[str, str]:
+    """What the entities of a named set are, in English: entity name to text.
+
+    There are descriptions of ``fb15k-237``, ``wn18rr``, ``umls`` and ``codex-s``; an entity may be
+    missing.
+
+    Args:
+        name: Of the set.
+        root: As in ``load``.
+        offline: As in ``load``.
+
+    Raises:
+        ValueError: As in ``load``, or if the set has no descriptions.
+        FileNotFoundError: As in ``load``.
+        ConnectionError: As in ``load``.
+    """
+    dataset = _named(name)
+    if dataset.descriptions is None:
+        described = ", ".join(n for n, each in DATASETS.items() if each.descriptions)
+        raise ValueError(f"there are descriptions of {described} (got {dataset.name!r})")
+    what = f"descriptions of {dataset.name!r}"
+    [path] = _present(what, [dataset.descriptions.file], Places.given(root, offline))
+    return _texts(dataset.descriptions, path)
 
 
 def load_inductive(
@@ -221,7 +248,7 @@ def load_dataset(dataset: Dataset, places: Places) -> Split:
         log.info("%s: no %s, so entities show their names", dataset.name, table.file.path)
         return split
     [path] = _present(f"data set {dataset.name!r}", [table.file], places)
-    labels = _labels(table, path)
+    labels = _texts(table, path)
     shown = tuple(labels.get(entity, entity) for entity in train.entities)
     return replace(split, train=replace(train, labels=shown))
 
@@ -326,8 +353,8 @@ def _uri_label(uri: str) -> str:
     return unquote(uri.partition("/resource/")[2] or uri).replace("_", " ")
 
 
-def _labels(table: LabelTable, path: Path) -> dict[str, str]:
-    """Entity -> label."""
+def _texts(table: TextTable, path: Path) -> dict[str, str]:
+    """Entity -> its text."""
     lines = read_lines(path)
     rows = (
         csv.reader(lines, delimiter="\t")
@@ -336,6 +363,15 @@ def _labels(table: LabelTable, path: Path) -> dict[str, str]:
     )
     if table.has_header:
         next(rows)
-    entity, label = table.columns
-    cut = table.until
-    return {row[entity]: row[label].partition(cut)[0] if cut else row[label] for row in rows}
+    entity, *columns = table.columns
+    return {
+        row[entity]: ". ".join(filter(None, (_cut(row[column], table) for column in columns)))
+        for row in rows
+    }
+
+
+def _cut(field: str, table: TextTable) -> str:
+    if table.until:
+        return field.partition(table.until)[0]
+    before, mark, rest = field.partition(table.after) if table.after else (field, "", "")
+    return rest if mark else before

@@ -73,6 +73,17 @@ def read_hierarchy(path: Path) -> Hierarchy:
         raise ValueError(f"{path} does not hold a hierarchy: {error}") from error
 
 
+def is_nested_hierarchy(path: Path) -> bool:
+    """Whether a file holds KG-FIT's nested JSON rather than our own.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no JSON.
+    """
+    content = _read(path)
+    return not (isinstance(content, dict) and "format" in content)
+
+
 def write_nested_hierarchy(
     hierarchy: Hierarchy, path: Path, labels: Mapping[str, str] | None = None
 ) -> None:

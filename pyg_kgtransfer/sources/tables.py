@@ -65,7 +65,7 @@ def read_rows(path: Path, form: TableFormat, faults: LineFaults) -> list[NamedTr
     check_is_file(path)
     if path.suffix == ".parquet":
         return _parquet_rows(path, form)
-    rows = _rows(path, form.delimiter_of(path), faults)
+    rows = read_fields(path, form.delimiter_of(path), faults)
     places, width = _places(path, form, rows)
     before = faults.count
     triples: list[NamedTriple] = []
@@ -80,7 +80,7 @@ def read_rows(path: Path, form: TableFormat, faults: LineFaults) -> list[NamedTr
     return triples
 
 
-def _rows(path: Path, delimiter: str, faults: LineFaults) -> Iterator[tuple[int, list[str]]]:
+def read_fields(path: Path, delimiter: str, faults: LineFaults) -> Iterator[tuple[int, list[str]]]:
     """Number of the first line and fields of each row."""
     if delimiter == "\t":
         for number, line in enumerate(read_lines(path), start=1):

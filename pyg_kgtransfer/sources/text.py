@@ -19,11 +19,16 @@ from pyg_kgtransfer.sources.whole_file import whole_file
 log = logging.getLogger(__name__)
 NoText = Literal["name", "zero", "refuse"]
 _BATCH = 64  # sentences encoded at a time
+_LONG = 500  # sentences that take long enough for a progress bar
+_SHARD = 4096  # vectors of a file: what an interruption may lose
 
 
 @runtime_checkable
 class TextEncoder(Protocol):
     """What turns strings into vectors; any callable with a ``key`` will do.
+
+    An encoder that is fitted to the texts of a call says so by a true attribute ``is_fitted``: its
+    vectors are kept for all those texts together then, else text by text.
 
     Attributes:
         key: Names the model and its settings: the cache tells models apart by it.
@@ -53,6 +58,8 @@ class TfidfText:
         >>> vectors.shape
         torch.Size([3, 4])
     """
+
+    is_fitted = True
 
     def __init__(self, width: int = 256, *, seed: int = 0) -> None:
         if width < 1:
@@ -120,45 +127,98 @@ class SentenceText:
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         given = [text or " " for text in texts]
-        found: Tensor = self._model.encode(given, batch_size=_BATCH, convert_to_tensor=True)
+        found: Tensor = self._model.encode(
+            given,
+            batch_size=_BATCH,
+            convert_to_tensor=True,
+            show_progress_bar=len(given) >= _LONG,
+        )
         return found.float().cpu()
 
 
 class CachedText:
-    """An encoder whose vectors are kept on disk, by model and by what is encoded together.
+    """An encoder whose vectors are kept on disk, by model and text; an interruption loses little.
 
     Args:
         encoder: Called for what is not there yet.
-        folder: Where the files go; one per call with other texts.
+        folder: Where the files go, a folder below it for each model.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     encoder = CachedText(TfidfText(2), Path(folder))
         ...     first = encoder(["Athens", "Rome"])
-        ...     torch.equal(first, encoder(["Athens", "Rome"])), len(list(Path(folder).iterdir()))
-        (True, 1)
+        ...     torch.equal(first, encoder(["Athens", "Rome"]))
+        True
     """
 
     def __init__(self, encoder: TextEncoder, folder: Path) -> None:
-        self.encoder, self.folder = encoder, folder
-        self.key = encoder.key
+        self.encoder, self.key = encoder, encoder.key
+        self.is_fitted = bool(getattr(encoder, "is_fitted", False))
+        self.folder = folder / _digest([self.key]).hex()
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        digest = hashlib.sha256()
-        for text in (self.key, *texts):
-            raw = text.encode("utf-8", "surrogatepass")
-            digest.update(len(raw).to_bytes(8, "little") + raw)
-        path = self.folder / f"{digest.hexdigest()[:32]}.safetensors"
-        if path.exists():
-            try:
-                return load_file(path)["vectors"]
-            except (SafetensorError, OSError, KeyError) as error:
-                log.warning("%s cannot be read and is made again: %s", path, error)
+        if self.is_fitted or not texts:
+            return self._all_together(texts)
+        digests = [_digest([text]) for text in texts]
+        known = {row for path in self.folder.glob("*.safetensors") for row in self._rows(path)}
+        missing = {d: t for d, t in zip(digests, texts, strict=True) if d not in known}
+        waiting = list(missing.items())
+        for start in range(0, len(waiting), _SHARD):
+            shard = dict(waiting[start : start + _SHARD])
+            vectors = self.encoder(list(shard.values()))
+            self._keep(_digest([digest.hex() for digest in shard]), list(shard), vectors)
+        return self._gathered(digests)
+
+    def _all_together(self, texts: Sequence[str]) -> Tensor:
+        digest = _digest(texts)
+        path = self._path(digest)
+        found = self._load(path) if path.exists() else None
+        if found is not None:
+            return found["vectors"]
         vectors = self.encoder(texts)
-        with whole_file(path) as part:
-            save_file({"vectors": vectors.contiguous()}, part)
+        self._keep(digest, [digest], vectors)
         return vectors
+
+    def _gathered(self, digests: Sequence[bytes]) -> Tensor:
+        found: dict[bytes, Tensor] = {}
+        wanted = set(digests)
+        for path in self.folder.glob("*.safetensors"):
+            at = [(digest, i) for i, digest in enumerate(self._rows(path)) if digest in wanted]
+            vectors = load_file(path)["vectors"] if at else torch.empty(0)
+            found |= {digest: vectors[i] for digest, i in at}
+        return torch.stack([found[digest] for digest in digests])
+
+    def _rows(self, path: Path) -> list[bytes]:
+        """The digests of the texts whose vectors a file holds."""
+        found = self._load(path)
+        return [] if found is None else [row.numpy().tobytes() for row in found["digests"]]
+
+    def _load(self, path: Path) -> dict[str, Tensor] | None:
+        try:
+            found = load_file(path)
+            return {name: found[name] for name in ("digests", "vectors")}
+        except (SafetensorError, OSError, KeyError) as error:
+            log.warning("%s cannot be read and is made again: %s", path, error)
+            path.unlink(missing_ok=True)
+            return None
+
+    def _keep(self, digest: bytes, digests: list[bytes], vectors: Tensor) -> None:
+        rows = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8)
+        with whole_file(self._path(digest)) as part:
+            save_file({"digests": rows.view(-1, 16), "vectors": vectors.contiguous()}, part)
+
+    def _path(self, digest: bytes) -> Path:
+        return self.folder / f"{digest.hex()}.safetensors"
+
+
+def _digest(texts: Sequence[str]) -> bytes:
+    """16 bytes that tell lists of texts apart."""
+    found = hashlib.sha256()
+    for text in texts:
+        raw = text.encode("utf-8", "surrogatepass")
+        found.update(len(raw).to_bytes(8, "little") + raw)
+    return found.digest()[:16]
 
 
 def text_vectors(

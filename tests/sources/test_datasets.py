@@ -12,7 +12,7 @@ from pyg_kgtransfer.sources.dataset_table import (
     Counts,
     DataFile,
     Dataset,
-    LabelTable,
+    TextTable,
 )
 from pyg_kgtransfer.sources.datasets import (
     DEFAULT_ROOT,
@@ -52,7 +52,7 @@ def small(address: str | None = None) -> Dataset:
         "https://example.org/small",
         Counts(3, 2, 2, 1, 1),
         tuple(file_of(f"small/{name}", text, url(name)) for name, text in PARTS.items()),
-        LabelTable(
+        TextTable(
             file_of("small/labels.tsv", LABELS, url("labels.tsv")),
             columns=(1, 2),
             has_header=True,

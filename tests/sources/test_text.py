@@ -74,17 +74,45 @@ def test_encoders_that_give_too_little_or_no_numbers_are_named() -> None:
 def test_the_cache_tells_models_and_texts_apart_and_survives_damage(tmp_path: Path) -> None:
     inner = Lengths()
     encoder = CachedText(inner, tmp_path)
-    first = encoder(["a", "bc"])
-    assert torch.equal(encoder(["a", "bc"]), first)
-    assert len(inner.asked) == 1
-    encoder(["ab", "c"])  # the same letters, cut elsewhere
-    CachedText(Lengths("other"), tmp_path)(["a", "bc"])
-    assert len(list(tmp_path.iterdir())) == 3
-    for path in tmp_path.iterdir():
+    first = encoder(["a", "bcd", "a"])
+    assert first.tolist() == Lengths()(["a", "bcd", "a"]).tolist()
+    assert torch.equal(encoder(["a", "bcd", "a"]), first)
+    assert encoder(["bcd", "ef"])[:, 0].tolist() == [3.0, 2.0]
+    assert inner.asked == [["a", "bcd"], ["ef"]]  # each text is encoded once
+    other = Lengths("other", width=2)
+    assert CachedText(other, tmp_path)(["a"]).shape == (1, 2)
+    for path in tmp_path.glob("*/*"):
         path.write_bytes(b"damaged")
-    assert torch.equal(encoder(["a", "bc"]), first)
-    assert torch.equal(encoder(["a", "bc"]), first)
+    assert torch.equal(encoder(["a", "bcd", "a"]), first)
     assert len(inner.asked) == 3
+
+
+def test_vectors_of_an_encoder_fitted_to_a_call_are_kept_together(tmp_path: Path) -> None:
+    class Fitted(Lengths):
+        is_fitted = True
+
+    inner = Fitted()
+    encoder = CachedText(inner, tmp_path)
+    assert torch.equal(encoder(["a", "bc"]), encoder(["a", "bc"]))
+    encoder(["ab", "c"])  # the same letters, cut elsewhere
+    encoder(["a"])
+    assert inner.asked == [["a", "bc"], ["ab", "c"], ["a"]]
+
+
+def test_what_was_encoded_before_an_interruption_is_kept(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("pyg_kgtransfer.sources.text._SHARD", 2)
+
+    class Interrupted(Lengths):
+        def __call__(self, texts: Sequence[str]) -> Tensor:
+            if self.asked:
+                raise KeyboardInterrupt
+            return super().__call__(texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        CachedText(Interrupted(), tmp_path)(["a", "b", "c"])
+    inner = Lengths()
+    assert CachedText(inner, tmp_path)(["a", "b", "c"]).shape == (3, 4)
+    assert inner.asked == [["c"]]
 
 
 def test_tfidf_puts_what_shares_words_together_and_repeats_itself() -> None:

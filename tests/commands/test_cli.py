@@ -1,6 +1,5 @@
 import errno
 import functools
-import json
 import os
 import re
 import shutil
@@ -8,83 +7,24 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 import torch
 
 import pyg_kgtransfer
-from pyg_kgtransfer.cli import VERBS, in_words, main
+from pyg_kgtransfer.cli import VERBS, in_words
 from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.sources.files import read_split
 from pyg_kgtransfer.training.checkpoint import Checkpoint
-
-MODEL = ["--recipe.model.encoder", "shallow", "--recipe.model.width", "8"]
-TRAINING = ["--recipe.training.accelerator", "cpu", "--recipe.training.progress", "false"]
-QUICK = [*MODEL, *TRAINING, "--recipe.training.epochs", "2"]
-
-
-class Ran(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """What stdout holds: one JSON object and nothing else."""
-        return json.loads(self.out)
-
-
-Kgt = Callable[..., Ran]
-
-
-def facts(city: str, country: str) -> list[tuple[str, str, str]]:
-    """A ring of 12 cities in 3 countries."""
-    rows = [(f"{city} {i}", "next", f"{city} {(i + 1) % 12}") for i in range(12)]
-    return rows + [(f"{city} {i}", "located in", f"{country} {i % 3}") for i in range(12)]
-
-
-def write_split(folder: Path, rows: list[tuple[str, str, str]]) -> Path:
-    """Every eighth fact to test, the one after to valid."""
-    folder.mkdir()
-    for part, places in (("train", (0, 2, 3, 4, 6, 7)), ("valid", (1,)), ("test", (5,))):
-        lines = ["\t".join(row) + "\n" for i, row in enumerate(rows) if i % 8 in places]
-        (folder / f"{part}.tsv").write_text("".join(lines), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with graphs ``a`` and ``b``, their links, and a teacher of both."""
-    root = tmp_path_factory.mktemp("cli")
-    a, b = write_split(root / "a", facts("city", "land")), root / "b"
-    write_split(b, facts("City", "LAND"))
-    graphs = ["--left", str(a), "--right", str(b)]
-    assert main(["link", *graphs, "--relations", "true", "--out", str(root / "a~b.tsv")]) == 0
-    teacher = ["--data", str(a), str(b), "--links", str(root / "a~b.tsv")]
-    assert main(["pretrain", *teacher, "--out", str(root / "teacher"), *QUICK]) == 0
-    return root
-
-
-@pytest.fixture
-def kgt(capsys: pytest.CaptureFixture[str]) -> Kgt:
-    def run(*arguments: object) -> Ran:
-        capsys.readouterr()
-        status = main([str(argument) for argument in arguments])
-        return Ran(status, *capsys.readouterr())
-
-    return run
-
-
-def assert_told(ran: Ran, *parts: str) -> None:
-    """One paragraph on stderr that has ``parts``, nothing on stdout, status 2."""
-    assert ran.status == 2
-    assert ran.out == ""
-    assert "Traceback" not in ran.err
-    assert "\n\n" not in ran.err
-    assert ran.err.startswith("kgt")
-    for part in parts:
-        assert part in ran.err, ran.err
+from tests.commands.command_line import (
+    QUICK,
+    TRAINING,
+    Kgt,
+    Ran,
+    assert_told,
+    facts,
+    write_split,
+)
 
 
 def test_links_are_written_with_names_and_counts(kgt: Kgt, tmp_path: Path) -> None:
