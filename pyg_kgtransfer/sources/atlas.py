@@ -28,6 +28,7 @@ SHA256 = {
     "geonames": "870d6f22787e60627333aca190fd5f696fd394210f83b02a56f864db408cd241",
     "cldr": "1fe676c0cdf832c69ad6b8ca97abaa3aa83ee2aca5eed5a7cd730eb856bcea78",
     "iso": "18378566d5388c01eaf5797f8d9a6e22bc49256f6ae107310b7baef7026004cb",
+    "names": "1642fff99dc21c1d46a1b0e05c0b7799d3bb7f147af64017dd98c18a8f06ab90",
     "links": "492bf89fd190209fbdd2a68eb8119c6418af3c88e5bae0a10a269306553684c5",
 }
 LABEL = "label"

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 import torch
 
@@ -147,7 +147,7 @@ def refine(
 
     Raises:
         ValueError: If there is not a label for each entity.
-        NoAnswerError: If the first questions get no answer at all: the refiner is out of reach.
+        NoAnswerError: If the first questions, or all, get no answer: the refiner is out of reach.
 
     Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT).
     """
@@ -167,6 +167,7 @@ class _Refinement:
         self.labels, self.refiner, self.options = labels, refiner, options
         self.done: Counter[str] = Counter()
         self.failed = self.failed_in_a_row = 0
+        self.lost: NoAnswerError | None = None
         self.is_whole = True
 
     def of(self, hierarchy: Hierarchy) -> Refined:
@@ -181,6 +182,8 @@ class _Refinement:
                 clusters[number] = self._joined(cluster, below)
             elif self.options.least <= len(cluster.entities) <= self.options.most:
                 clusters[number] = self._split(cluster)
+        if self.lost is not None and not self.done and self.is_whole:
+            self._give_up(self.lost)
         tree = _tree(clusters[hierarchy.root], hierarchy)
         asked = sum(self.done.values())
         return Refined(tree, asked, dict(self.done), self.failed, self.is_whole)
@@ -204,12 +207,17 @@ class _Refinement:
                 self.is_whole = False
                 return None
             if self.failed_in_a_row >= _IN_A_ROW:
-                raise NoAnswerError(
-                    f"the first {self.failed} questions got no answer, the hierarchy stays as it "
-                    f"is: {error}"
-                ) from error
+                self._give_up(error)
+            self.lost = error
             log.warning("a cluster stays as it is: %s", error)
         return None
+
+    def _give_up(self, error: NoAnswerError) -> NoReturn:
+        """Say that no question was answered."""
+        raise NoAnswerError(
+            f"the first {self.failed} questions got no answer, the hierarchy stays as it is: "
+            f"{error}"
+        ) from error
 
     def _split(self, cluster: Cluster) -> Cluster:
         found: Split | None = self._decided(lambda: self.refiner.split(cluster, self.labels))
