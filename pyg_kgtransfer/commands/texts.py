@@ -159,6 +159,7 @@ def encoded(options: Namespace, texts: Texts, width: int) -> Tensor:
         texts.words.descriptions,
         CachedText(encoder, texts.cache / "text"),
         width=width,
+        cut="prefix" if options.encoder == TFIDF else "principal",
         without=options.without_text,
     )
 

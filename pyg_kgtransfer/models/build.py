@@ -60,6 +60,7 @@ class ModelConfig:
         inputs: "lookup" (free vectors), "features" (projected features) or "mixture" (free vectors
             mixed with text vectors of width D); the latter two are given to ``build_model``.
         share: Share of the free vectors in a mixture, in [0, 1].
+        adapter: Hidden units of a trained map on a mixture's text vectors; 0: none.
         reciprocal: Answer (?, r, t) with the inverse relation's own vector.
         sparse: Update those rows of the entity table alone that a batch names: for large tables,
             with encoder ``"shallow"``, inputs ``"lookup"`` and Adagrad or SGD.
@@ -88,6 +89,7 @@ class ModelConfig:
     normalise: bool = True
     inputs: str = "lookup"
     share: float = 0.6
+    adapter: int = 0
     reciprocal: bool = True
     sparse: bool = False
     recompute: bool = False
@@ -111,6 +113,11 @@ class ModelConfig:
             raise ValueError(f"dropout must be in [0, 1) (got {self.dropout})")
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be in [0, 1] (got {self.share})")
+        if self.adapter < 0 or (self.adapter and self.inputs != "mixture"):
+            raise ValueError(
+                f"an adapter has at least 0 hidden units, and needs inputs 'mixture' "
+                f"(got {self.adapter} and {self.inputs!r})"
+            )
         if self.encoder != "rgcn" and (self.bases or self.blocks):
             raise ValueError(f"bases and blocks are for encoder 'rgcn' (got {self.encoder!r})")
         if self.bases and self.blocks:
@@ -201,7 +208,7 @@ def _inputs(config: ModelConfig, num_entities: int, features: Tensor | None) -> 
             f"text vectors in a mixture need the model's width {config.width} "
             f"(got {features.shape[1]})"
         )
-    return TextMixture(features, share=config.share)
+    return TextMixture(features, share=config.share, adapter=config.adapter)
 
 
 def _layer_options(config: ModelConfig) -> LayerOptions:

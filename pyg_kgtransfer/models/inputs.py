@@ -10,6 +10,9 @@ from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import Encoder, Representations
 
+_ADAPTER_DROPOUT = 0.2
+_LEAST_SIZE = 1e-6  # of text vectors, where they are divided by it
+
 
 class EntityInput(nn.Module, ABC):
     """Vectors for entity ids; pass the object to an encoder.
@@ -136,21 +139,28 @@ class Features(EntityInput):
 class TextMixture(EntityInput):
     """rho e'_i + (1 - rho) v'_i: a free vector mixed with a frozen text vector.
 
+    With an adapter the text part is v' + s f(v' / s): f is a trained map with a hidden layer that
+    gives 0 at first, s the size of the text vectors. Training starts from the paper's mixture then,
+    and what a text says can be turned to where the decoder needs it.
+
     Args:
         text: [num_entities, D] text vectors, frozen, kept as a buffer.
         share: rho, the share of the free vector, in [0, 1].
+        adapter: Hidden units of f, of whose numbers training drops a fifth; 0: no adapter.
         match_scale: Let ``initialise`` bring the text vectors to the free vectors' size, so that
             neither part drowns the other (differs from the paper's code, which mixes as given).
 
     Attributes:
         weight: [num_entities, D] the free vectors e'.
         text: [num_entities, D] the text vectors v', as given (an anchor reads them).
+        adapter: f, or ``None``.
 
     Raises:
-        ValueError: If the text is not a floating [N, D] table of finite numbers, or ``share`` is
-            out of range.
+        ValueError: If the text is not a floating [N, D] table of finite numbers, or a number is out
+            of range.
 
-    Source: Jiang et al. 2024, "KG-FIT", arXiv 2405.16412; rho = 0.6 in the released code.
+    Source: Jiang et al. 2024, "KG-FIT", arXiv 2405.16412; rho = 0.6 in the released code. The
+    adapter is ours.
 
     Example:
         >>> TextMixture(torch.eye(4), share=0.0)(torch.tensor([2])).tolist()
@@ -159,13 +169,18 @@ class TextMixture(EntityInput):
 
     text: Tensor
     text_scale: Tensor
+    text_size: Tensor
     entity_rows = ("weight", "text")
 
-    def __init__(self, text: Tensor, *, share: float = 0.6, match_scale: bool = False) -> None:
+    def __init__(
+        self, text: Tensor, *, share: float = 0.6, match_scale: bool = False, adapter: int = 0
+    ) -> None:
         super().__init__()
         _check_table(text, "text vectors")
         if not 0 <= share <= 1:
             raise ValueError(f"the share of the free vector must be in [0, 1] (got {share})")
+        if adapter < 0:
+            raise ValueError(f"an adapter has at least 0 hidden units (got {adapter})")
         self.width = text.shape[1]
         self.share = share
         self.match_scale = match_scale
@@ -173,18 +188,41 @@ class TextMixture(EntityInput):
         nn.init.xavier_normal_(self.weight)
         self.register_buffer("text", text.detach().clone())
         self.register_buffer("text_scale", torch.ones((), dtype=text.dtype))
+        self.adapter: nn.Sequential | None = None
+        if adapter:
+            self.adapter = nn.Sequential(
+                nn.Linear(self.width, adapter),
+                nn.ReLU(),
+                nn.Dropout(_ADAPTER_DROPOUT),
+                nn.Linear(adapter, self.width),
+            ).to(text.dtype)
+            self.register_buffer("text_size", _root_mean_square(text).clamp(min=_LEAST_SIZE))
+            self._start_adapter()
 
     def forward(self, entity: Tensor) -> Tensor:
         free = functional.embedding(entity, self.weight)
-        frozen = functional.embedding(entity, self.text)
-        return self.share * free + (1 - self.share) * self.text_scale * frozen
+        said = functional.embedding(entity, self.text)
+        if self.adapter is not None:
+            said = said + self.text_size * self.adapter(said / self.text_size)
+        return self.share * free + (1 - self.share) * self.text_scale * said
 
     @torch.no_grad()
     def initialise(self, decoder: Decoder) -> None:
         decoder.initialise(self.weight, None)
+        self._start_adapter()
         size = _root_mean_square(self.text)
         if self.match_scale and size > 0:
             self.text_scale.copy_(_root_mean_square(self.weight) / size)
+
+    @torch.no_grad()
+    def _start_adapter(self) -> None:
+        """Let the adapter give 0."""
+        if self.adapter is not None:
+            for layer in self.adapter:
+                if isinstance(layer, nn.Linear):
+                    layer.reset_parameters()
+            for table in self.adapter[-1].parameters():
+                table.zero_()
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, {self.width}, share={self.share}"

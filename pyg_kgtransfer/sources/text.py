@@ -18,6 +18,7 @@ from pyg_kgtransfer.sources.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 NoText = Literal["name", "zero", "refuse"]
+Cut = Literal["prefix", "principal"]
 _BATCH = 64  # sentences encoded at a time
 _LONG = 500  # sentences that take long enough for a progress bar
 _SHARD = 4096  # vectors of a file: what an interruption may lose
@@ -228,11 +229,12 @@ def text_vectors(
     encoder: TextEncoder,
     *,
     width: int,
+    cut: Cut = "prefix",
     without: NoText = "name",
 ) -> Tensor:
     """A vector for each entity: half of it of its name, half of its description.
 
-    v = [encoder(name) to D / 2 ; encoder(description) to D / 2]: prefixes, not normalised again.
+    v = [encoder(name) to D / 2 ; encoder(description) to D / 2], not normalised again.
 
     Args:
         entities: Whose vectors are wanted, N of them.
@@ -240,6 +242,9 @@ def text_vectors(
         descriptions: What is said of it; it may be missing, or blank.
         encoder: From strings to vectors of at least D / 2.
         width: D, even, at least 2.
+        cut: ``"prefix"``: each half is the first numbers of its vector, for encoders whose first
+            numbers say most, as those of KG-FIT and ``TfidfText``. ``"principal"``: its coordinates
+            along the directions in which these vectors differ most, for all others.
         without: For entities that are not described: ``"name"``: their name stands for the
             description; ``"zero"``: their whole vector is zero, so that nothing is learned from it;
             ``"refuse"``.
@@ -274,15 +279,30 @@ def text_vectors(
             "name": "their names stand for it", "zero": "they get no vector"
         }[without])  # fmt: skip
     texts = [text or name for text, name in zip(said, called, strict=True)]
-    halves = [_prefix(encoder, texts, width // 2) for texts in (called, texts)]
+    reduced = _principal if cut == "principal" else _prefix
+    halves = [reduced(_encoded(encoder, each, width // 2), width // 2) for each in (called, texts)]
     vectors = torch.cat(halves, dim=1)
     if without == "zero":
         vectors[silent] = 0.0
     return vectors
 
 
-def _prefix(encoder: TextEncoder, texts: Sequence[str], width: int) -> Tensor:
-    """The first numbers of each text's vector; each distinct text is encoded once."""
+def _prefix(vectors: Tensor, width: int) -> Tensor:
+    return vectors[:, :width]
+
+
+def _principal(vectors: Tensor, width: int) -> Tensor:
+    """Coordinates along the directions of largest variance, largest first."""
+    centred = (vectors - vectors.mean(0)).double()
+    _, directions = torch.linalg.eigh(centred.t() @ centred)  # smallest first
+    chosen = directions.flip(1)[:, :width]
+    chosen = chosen * torch.where(chosen.sum(0) < 0, -1.0, 1.0)  # a direction has no sign
+    found: Tensor = (centred @ chosen).float()
+    return found
+
+
+def _encoded(encoder: TextEncoder, texts: Sequence[str], width: int) -> Tensor:
+    """Each text's vector, of at least ``width`` numbers; each distinct text is encoded once."""
     distinct = list(dict.fromkeys(texts))
     place = {text: i for i, text in enumerate(distinct)}
     vectors = encoder(distinct)
@@ -297,7 +317,7 @@ def _prefix(encoder: TextEncoder, texts: Sequence[str], width: int) -> Tensor:
             f"the encoder {encoder.key!r} must give finite vectors (got NaN or infinity for "
             f"{distinct[row]!r})"
         )
-    return vectors[[place[text] for text in texts], :width].float()
+    return vectors[[place[text] for text in texts]].float()
 
 
 def rescaled(vectors: Tensor, size: float) -> Tensor:

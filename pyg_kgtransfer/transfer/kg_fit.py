@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from pyg_kgtransfer.graph.hierarchy import Hierarchy
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.models.build import DECODERS, ModelConfig
+from pyg_kgtransfer.models.kg_model import KGModel
 from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
 from pyg_kgtransfer.objectives.objective import Mixture
 from pyg_kgtransfer.sources.text import rescaled
@@ -35,9 +37,12 @@ class KGFitConfig:
         match_scale: Bring text vectors to the size from which the decoder's vectors start, so that
             neither part of the mixture drowns the other; all constraints are cosines and do not
             change. Without, they enter as given.
+        adapter: Hidden units of a trained map on the text vectors, see ``TextMixture``; 0: none, as
+            in the paper.
+        adapter_rate: Learning rate of that map, in that of the rest; above 0.
 
     Raises:
-        ValueError: If ``link_weight`` is not above 0.
+        ValueError: If a number is out of range.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -48,10 +53,15 @@ class KGFitConfig:
     link_weight: float = 2.0
     constraints: HierarchyOptions = field(default_factory=HierarchyOptions)
     match_scale: bool = True
+    adapter: int = 0
+    adapter_rate: float = 0.2
 
     def __post_init__(self) -> None:
-        if not self.link_weight > 0:
-            raise ValueError(f"link_weight must be above 0 (got {self.link_weight})")
+        for name in ("link_weight", "adapter_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0 (got {getattr(self, name)})")
+        if self.adapter < 0:
+            raise ValueError(f"adapter must be at least 0 (got {self.adapter})")
 
 
 def kg_fit(
@@ -95,7 +105,8 @@ def kg_fit(
     """
     recipe = Recipe() if recipe is None else recipe
     config = KGFitConfig() if config is None else config
-    recipe = replace(recipe, model=replace(recipe.model, inputs="mixture"))
+    mixed = replace(recipe.model, inputs="mixture", adapter=config.adapter)
+    recipe = replace(recipe, model=mixed)
     entities, width = target.train.entities, recipe.model.width
     if text.shape != (len(entities), width):
         raise ValueError(
@@ -119,8 +130,27 @@ def kg_fit(
         },
         {"link": config.link_weight},
     )
-    history = fit(model, objective, linked, recipe=recipe, splits=[target], run_dir=run_dir)
+    history = fit(
+        model,
+        objective,
+        linked,
+        recipe=recipe,
+        splits=[target],
+        run_dir=run_dir,
+        parameter_groups=_groups(model, recipe, config),
+    )
     return checkpoint_of(model, linked, history, recipe, notes={"kg_fit": asdict(config)})
+
+
+def _groups(model: KGModel, recipe: Recipe, config: KGFitConfig) -> list[dict[str, Any]] | None:
+    """The adapter, which is a network, learns at a rate of its own."""
+    named = list(model.named_parameters())
+    adapter = [p for name, p in named if ".adapter." in f".{name}"]
+    if not adapter:
+        return None
+    rest = [p for name, p in named if ".adapter." not in f".{name}"]
+    rate = config.adapter_rate * recipe.training.learning_rate
+    return [{"params": rest}, {"params": adapter, "lr": rate}]
 
 
 def start_size(config: ModelConfig) -> float:
