@@ -473,8 +473,8 @@ PROTOCOL = {
     "text adds time per epoch (see seconds)",
     "Stages": "each adds a constraint to the one before: mixture (free vector and text), anchor, "
     "cohesion, separation, kg_fit (hierarchical distance)",
-    "Tuning": f"on codex-s and umls, by validation MRR of the first seed: {len(BASE_TRIALS)} trials for the "
-    f"base (learning rate, and margin or N3), then {len(FIT_TRIALS)} for KG-FIT on top of them "
+    "Tuning": f"on {' and '.join(TUNED)}, by validation MRR of the first seed: {len(BASE_TRIALS)} "
+    "trials for the base (learning rate, and margin or N3), then as many for KG-FIT on top of them "
     "(share of free vectors, adapter or none); other sets: the first of these settings",
     "Text": "names and descriptions by all-MiniLM-L6-v2, principal directions of either half; with "
     "--quick by TF-IDF",

@@ -70,10 +70,14 @@ def test_options_reach_the_encoder() -> None:
 def test_features_and_mixtures_enter() -> None:
     features = torch.randn(5, 8)
     for inputs, kind in (("features", Features), ("mixture", TextMixture)):
-        config = ModelConfig(encoder="shallow", width=8, inputs=inputs, share=0.3)
+        adapter = 4 if inputs == "mixture" else 0
+        config = ModelConfig(encoder="shallow", width=8, inputs=inputs, share=0.3, adapter=adapter)
         model = build_model(config, num_entities=5, num_relations=2, features=features)
         assert type(model.encoder.inputs) is kind
     assert model.encoder.inputs.share == 0.3
+    assert model.encoder.inputs.adapter[0].out_features == 4
+    with pytest.raises(ValueError, match=r"needs inputs 'mixture' \(got 4 and 'lookup'\)"):
+        ModelConfig(adapter=4)
 
 
 @pytest.mark.parametrize(

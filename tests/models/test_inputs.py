@@ -43,6 +43,26 @@ def test_mixture_is_the_weighted_sum_and_only_the_free_part_learns() -> None:
     assert [name for name, _ in inputs.named_parameters()] == ["weight"]
 
 
+def test_an_adapter_starts_at_the_plain_mixture_and_learns_with_it() -> None:
+    torch.manual_seed(0)
+    text, rows = 50 * torch.randn(4, 6), torch.arange(4)
+    plain, adapted = TextMixture(text, share=0.4), TextMixture(text, share=0.4, adapter=5)
+    adapted.initialise(ComplEx())
+    plain.weight.data.copy_(adapted.weight)
+    assert torch.equal(adapted(rows), plain(rows))
+    adapted(rows).sum().backward()
+    assert bool(adapted.adapter[-1].weight.grad.any())
+    adapted.adapter[-1].bias.data.fill_(1.0)
+    size = text.square().mean().sqrt()
+    moved = adapted(rows) - plain(rows)
+    torch.testing.assert_close(moved, (0.6 * size).expand(4, 6))
+    again = TextMixture(text, share=0.4, adapter=5)
+    again.load_state_dict(adapted.state_dict())
+    assert torch.equal(again.eval()(rows), adapted.eval()(rows))
+    with pytest.raises(ValueError, match=r"at least 0 hidden units \(got -1\)"):
+        TextMixture(text, adapter=-1)
+
+
 @pytest.mark.parametrize("decoder", [ComplEx(), RotatE(), TransE()])
 def test_projected_features_start_at_the_decoders_size(decoder: torch.nn.Module) -> None:
     torch.manual_seed(0)

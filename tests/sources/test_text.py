@@ -39,6 +39,21 @@ def test_halves_are_prefixes_of_name_and_description() -> None:
     assert vectors.tolist() == [[6, 36, 17, 289], [4, 16, 4, 16], [2, 4, 2, 4]]
 
 
+def test_principal_directions_keep_what_differs_most() -> None:
+    class Late(Lengths):
+        """Says all in its last number, and has an offset in all."""
+
+        def __call__(self, texts: Sequence[str]) -> Tensor:
+            found = torch.full((len(texts), 4), 7.0)
+            found[:, 3] += torch.tensor([float(len(text)) for text in texts])
+            return found
+
+    given = (ENTITIES, NAMES, SAID, Late())
+    assert text_vectors(*given, width=2).unique().tolist() == [7.0]
+    first = text_vectors(*given, width=2, cut="principal")[:, 0]
+    torch.testing.assert_close(first, torch.tensor([6.0, 4.0, 2.0]) - 4.0)  # lengths of the names
+
+
 def test_entities_without_words_are_counted_and_named(caplog: pytest.LogCaptureFixture) -> None:
     vectors = text_vectors(ENTITIES, NAMES, SAID, Lengths(), width=2, without="zero")
     assert vectors.tolist() == [[6, 17], [0, 0], [0, 0]]

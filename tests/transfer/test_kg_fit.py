@@ -55,6 +55,30 @@ def test_text_and_its_hierarchy_help_where_facts_are_few(split, text, tree) -> N
     assert found.provenance["kg_fit"]["constraints"]["cohesion"] == 0.5
 
 
+def test_an_adapter_learns_at_a_rate_of_its_own(split, text, tree) -> None:
+    still, moved = (
+        kg_fit(
+            split, text, tree, recipe=recipe(),
+            config=kgt.KGFitConfig(adapter=8, adapter_rate=rate),
+        ).model.encoder.inputs.adapter[-1].weight.abs().max()
+        for rate in (1e-9, 1.0)
+    )  # fmt: skip
+    assert still < 1e-6 < 1e-3 < moved
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"adapter": -1}, r"adapter must be at least 0 \(got -1\)"),
+        ({"adapter_rate": 0.0}, r"adapter_rate must be above 0 \(got 0.0\)"),
+        ({"link_weight": 0.0}, r"link_weight must be above 0 \(got 0.0\)"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        kgt.KGFitConfig(**options)
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_every_decoder_trains_under_it_and_is_kept(decoder, split, text, tree, tmp_path) -> None:
     short = recipe(decoder=decoder)
