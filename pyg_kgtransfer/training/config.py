@@ -80,7 +80,7 @@ class TrainConfig:
     epochs: int = 100
     max_seconds: float | None = None
     optimizer: str = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-2
     weight_decay: float = 0.0
     schedule: str = "constant"
     warmup: float = 0.0

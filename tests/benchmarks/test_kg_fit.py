@@ -80,12 +80,11 @@ def test_runs_of_a_model_give_gains_of_every_stage(tmp_path: Path, monkeypatch) 
         training=replace(given.training, epochs=1, validate_every=1),
     )
     monkeypatch.setattr(benchmark, "MODELS", {"transe": short})
-    monkeypatch.setattr(benchmark, "load", lambda name, offline: split)
-    monkeypatch.setattr(benchmark, "load_descriptions", lambda name, offline: {})
+    monkeypatch.setattr(benchmark, "split_of", lambda name: split)
     data = {"world": fingerprints(split)}
     arguments = ["--seeds", "0", "1", "--out", str(tmp_path / "kg_fit.json")]
     run = Benchmark.begin("kg_fit", parser("").parse_args(arguments), data=data)
-    task = Task("world", split, TfidfText(128))
+    task = Task("world", split, {}, TfidfText(128))
     task.make_tree()
     stepwise(Runs(run, task), "transe", stages=("mixture", "kg_fit"), is_tuned=True)
     figures, rows = gains(run, "world")

@@ -50,7 +50,7 @@ def test_rows_tell_what_happened(make: Callable, tmp_path: Path) -> None:
         assert row["terms"].keys() == {"ranking", "size"}
         assert row["triples_per_second"] == pytest.approx(30 / row["epoch_seconds"])
     rates = [row["learning_rate"] for row in rows]
-    assert rates == pytest.approx([1e-3 * (1 - step / 20) for step in (3, 7, 11, 15, 19)])
+    assert rates == pytest.approx([1e-2 * (1 - step / 20) for step in (3, 7, 11, 15, 19)])
     assert sorted(row["seconds"] for row in rows) == [row["seconds"] for row in rows]
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert logged == rows
