@@ -97,45 +97,52 @@ def draw_subtree(hierarchy: Hierarchy, cluster: int, labels: list[str], path: Pa
 
     members = members_below(hierarchy)
     depth = _depth_that_fits(hierarchy, cluster, members)
-    rows: list[str] = []
-    lines: list[tuple[list[float], list[float]]] = []
-    texts: list[tuple[float, float, str]] = []
+    rows: list[str] = []  # from top to bottom
+    stems: list[tuple[int, float, float]] = []  # of a cluster: its level, and from row to row
+    branches: list[tuple[float, int, int | None]] = []  # at a row: from level to level, or the end
+    names: list[tuple[int, float, str]] = []
+
+    def row(text: str) -> float:
+        rows.append(text)
+        return len(rows) - 1.0
 
     def place(node: int, level: int) -> float:
         """Put a cluster beside what is below it, and say at which row it is."""
-        if level < depth and hierarchy.children[node]:
-            heights = [place(child, level + 1) for child in hierarchy.children[node]]
-        elif level < depth and len(members[node]) <= LARGEST_PICTURE - len(rows):
-            heights = []
-            for entity in members[node]:
-                heights.append(float(len(rows)))
-                rows.append(labels[entity])
+        children, entities = hierarchy.children[node], members[node]
+        if level < depth and children:
+            below = [place(child, level + 1) for child in children]
+            branches.extend((height, level, level + 1) for height in below)
+        elif level < depth and len(entities) <= LARGEST_PICTURE - len(rows):
+            below = [row(labels[entity]) for entity in entities]
+            branches.extend((height, level, None) for height in below)
         else:
-            heights = [float(len(rows))]
-            rows.append(_one_line(hierarchy, node, members[node], labels))
-        middle = (heights[0] + heights[-1]) / 2
-        right = level + 1 if level < depth else depth
-        lines.append(([level, level], [heights[0], heights[-1]]))
-        lines.extend(([level, right], [height, height]) for height in heights)
-        if hierarchy.names[node] and right > level:
-            texts.append((level, middle, hierarchy.names[node]))
+            below = [row(_one_line(hierarchy, node, entities, labels))]
+            branches.append((below[0], level, None))
+        stems.append((level, below[0], below[-1]))
+        middle = (below[0] + below[-1]) / 2
+        if len(below) > 1:
+            names.append((level, middle, hierarchy.names[node]))
         return middle
 
     place(cluster, 0)
-    deepest = max((max(xs) for xs, _ in lines), default=0)
-    figure = Figure(figsize=(4 + 1.1 * deepest, 1 + 0.22 * len(rows)), layout="constrained")
+    end = max(level for level, _, _ in stems) + 1
+    figure = Figure(figsize=(4 + 1.1 * end, 1 + 0.22 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for xs, ys in lines:
-        ends = [min(x, deepest) for x in xs]
-        axes.plot(ends, ys, color="tab:blue", linewidth=1)
-    for x, y, text in texts:
-        axes.annotate(text, (x, y), textcoords="offset points", xytext=(3, 3), fontsize=7)
-    axes.set_yticks(range(len(rows)), [_short(row) for row in rows], fontsize=7)
+    axes.vlines(*zip(*stems, strict=True), color="tab:blue", linewidth=1)
+    lines = [(height, left, end if right is None else right) for height, left, right in branches]
+    axes.hlines(*zip(*lines, strict=True), color="tab:blue", linewidth=1)
+    for level, height, name in names:
+        axes.annotate(
+            name, (level, height), textcoords="offset points", xytext=(3, 3), fontsize=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
+    axes.set_yticks(range(len(rows)), [_short(text) for text in rows], fontsize=7)
     axes.yaxis.tick_right()
     axes.tick_params(right=False)
     axes.set_xticks([])
-    axes.invert_yaxis()
+    axes.set_xlim(0, end)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.spines[:].set_visible(False)
     axes.set_title(_short(_one_line(hierarchy, cluster, members[cluster], labels)), fontsize=9)
     with whole_file(path) as part:
