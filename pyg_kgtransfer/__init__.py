@@ -68,8 +68,10 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
     from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
     from pyg_kgtransfer.serving.predictor import Predictor
-    from pyg_kgtransfer.sources.atlas import load_atlas
+    from pyg_kgtransfer.sources.atlas import load_atlas, load_atlas_names
     from pyg_kgtransfer.sources.datasets import load as load_dataset
+    from pyg_kgtransfer.sources.datasets import load_descriptions
+    from pyg_kgtransfer.sources.entity_text import read_entity_text
     from pyg_kgtransfer.sources.files import read_split, read_triples, write_triples
     from pyg_kgtransfer.sources.hierarchies import (
         read_hierarchy,
@@ -77,6 +79,9 @@ if TYPE_CHECKING:
         write_hierarchy,
         write_nested_hierarchy,
     )
+    from pyg_kgtransfer.sources.llm import LLM, LLMOptions, OpenAIChat
+    from pyg_kgtransfer.sources.refinement import RefineOptions, refine
+    from pyg_kgtransfer.sources.refiners import LLMRefiner, LocalRefiner
     from pyg_kgtransfer.sources.text import CachedText, SentenceText, TfidfText, text_vectors
     from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
     from pyg_kgtransfer.training.checkpoint import Checkpoint
@@ -108,6 +113,16 @@ _HOMES = {
     "TfidfText": "sources.text",
     "SentenceText": "sources.text",
     "CachedText": "sources.text",
+    "LLM": "sources.llm",
+    "LLMOptions": "sources.llm",
+    "OpenAIChat": "sources.llm",
+    "refine": "sources.refinement",
+    "RefineOptions": "sources.refinement",
+    "LLMRefiner": "sources.refiners",
+    "LocalRefiner": "sources.refiners",
+    "read_entity_text": "sources.entity_text",
+    "load_descriptions": "sources.datasets",
+    "load_atlas_names": "sources.atlas",
     "RelationalCSR": "kernels.relational_csr",
     "relational_spmm": "kernels.relational_spmm",
     "forced_engine": "kernels.engines",
@@ -200,6 +215,7 @@ _HOMES = {
 
 __all__ = [
     "HAKE",
+    "LLM",
     "N3",
     "RGCN",
     "Alignment",
@@ -236,10 +252,13 @@ __all__ = [
     "KnowledgeGraph",
     "KnownTriples",
     "KvsAll",
+    "LLMOptions",
+    "LLMRefiner",
     "LabelledTriples",
     "LinkPrediction",
     "LinkPredictionResult",
     "LinkedKG",
+    "LocalRefiner",
     "Lookup",
     "Mixture",
     "ModelConfig",
@@ -247,12 +266,14 @@ __all__ = [
     "Objective",
     "ObjectiveConfig",
     "OneVsAll",
+    "OpenAIChat",
     "PRotatE",
     "Pairs",
     "PredictionDistillation",
     "Predictor",
     "RGCNConv",
     "Recipe",
+    "RefineOptions",
     "RelationalCSR",
     "Representations",
     "RotatE",
@@ -285,17 +306,21 @@ __all__ = [
     "link",
     "linked_subgraph",
     "load_atlas",
+    "load_atlas_names",
     "load_dataset",
+    "load_descriptions",
     "match_keys",
     "match_labels",
     "match_similar",
     "pretrain",
     "random_split",
     "ranking_of",
+    "read_entity_text",
     "read_hierarchy",
     "read_nested_hierarchy",
     "read_split",
     "read_triples",
+    "refine",
     "relational_spmm",
     "seed_hierarchy",
     "text_vectors",

@@ -129,6 +129,11 @@ def load_descriptions(
         ValueError: As in ``load``, or if the set has no descriptions.
         FileNotFoundError: As in ``load``.
         ConnectionError: As in ``load``.
+
+    Example:
+        >>> load_descriptions("nations")
+        Traceback (most recent call last):
+        ValueError: there are descriptions of fb15k-237, wn18rr, umls, codex-s (got 'nations')
     """
     dataset = _named(name)
     if dataset.descriptions is None:

@@ -60,6 +60,11 @@ class OpenAIChat:
     Raises:
         ImportError: If the package ``openai`` is not installed.
         ValueError: If the variable is not set.
+
+    Example:
+        >>> chat = OpenAIChat("llama3", base_url="http://127.0.0.1:8000/v1")  # doctest: +SKIP
+        >>> chat([{"role": "user", "content": "Say yes."}])  # doctest: +SKIP
+        'yes'
     """
 
     def __init__(
@@ -123,6 +128,10 @@ class LLMOptions:
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> LLMOptions(max_calls=100).tries
+        4
     """
 
     max_calls: int | None = None
@@ -149,6 +158,15 @@ class LLM:
         num_calls: Calls so far, failed ones too.
         num_tokens: Tokens so far, about.
         num_known: Questions answered from the folder.
+
+    Example:
+        >>> class Says:
+        ...     key = "a model"
+        ...     def __call__(self, messages):
+        ...         return "yes"
+        >>> llm = LLM(Says())
+        >>> llm.ask([{"role": "user", "content": "Well?"}], str.upper), llm.num_calls
+        ('YES', 1)
     """
 
     def __init__(

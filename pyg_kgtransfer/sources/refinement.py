@@ -99,6 +99,10 @@ class RefineOptions:
 
     Raises:
         ValueError: If the sizes are out of order.
+
+    Example:
+        >>> RefineOptions(least=5).most
+        30
     """
 
     least: int = 10
@@ -150,6 +154,16 @@ def refine(
         NoAnswerError: If the first questions, or all, get no answer: the refiner is out of reach.
 
     Source: Jiang et al. 2024, arXiv 2405.16412 (KG-FIT).
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> entities = kgt.Vocabulary(["green tea", "black tea", "red wine", "white wine"])
+        >>> vectors = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
+        >>> seed = kgt.seed_hierarchy(vectors, entities).hierarchy
+        >>> rules = kgt.LocalRefiner(vectors)
+        >>> refined = kgt.refine(seed, entities.names, rules, kgt.RefineOptions(least=2))
+        >>> refined.hierarchy.names[1:], refined.done
+        (('tea', 'wine'), {'keep': 2, 'create': 1})
     """
     if len(labels) != len(hierarchy.entities):
         raise ValueError(

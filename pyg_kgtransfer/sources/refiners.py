@@ -27,6 +27,13 @@ class LocalRefiner:
         vectors: [N, D] of the entities.
         split_gain: Least gain in cosine to the mean for a split, at least 0.
         merge_above: Cosine of means, in [0, 1].
+
+    Example:
+        >>> from pyg_kgtransfer.sources.refinement import Cluster
+        >>> rules = LocalRefiner(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        >>> left, right = Cluster("tea", [0]), Cluster("wine", [1])
+        >>> rules.join(left, right, ["green tea", "red wine"]).action
+        'create'
     """
 
     def __init__(
@@ -103,6 +110,15 @@ class LLMRefiner:
 
     Args:
         llm: The model with its cache, retries and budget.
+
+    Example:
+        >>> from pyg_kgtransfer.sources.refinement import Cluster
+        >>> class Says:
+        ...     key = "a model"
+        ...     def __call__(self, messages):
+        ...         return '{"name": "drinks", "parts": []}'
+        >>> LLMRefiner(LLM(Says())).split(Cluster("", [0, 1]), ["green tea", "red wine"]).name
+        'drinks'
     """
 
     def __init__(self, llm: LLM) -> None:
