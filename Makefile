@@ -28,11 +28,11 @@ ext: $(VENV)/.ready
 	$(PIP) install --no-build-isolation -c constraints.txt torch-scatter torch-sparse
 
 bench: $(VENV)/.ready
-	$(PIP) install -c constraints.txt -e ".[bench]"
+	$(PIP) install -c constraints.txt -e ".[bench,text]"
 	$(BIN)/python -m benchmarks.jplr_atlas $(QUICK) --out runs/bench/jplr_atlas.json
 	$(BIN)/python -m benchmarks.jplr_dbp5l $(QUICK) --out runs/bench/jplr_dbp5l.json
 	$(BIN)/python -m benchmarks.reproduce_kge $(QUICK) --out runs/bench/reproduce_kge.json
-	for name in kernels encoders evaluation training; do \
+	for name in kernels encoders evaluation training kg_fit; do \
 		$(BIN)/python -m benchmarks.$$name $(QUICK) --out runs/bench/$$name.json || exit 1; done
 
 clean:
