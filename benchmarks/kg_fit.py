@@ -94,9 +94,9 @@ def _recipe(
     )
 
 
-def _sampled(decoder: str, margin: float) -> Recipe:
-    loss = ObjectiveConfig("self_adversarial", margin=margin, num_negatives=64)
-    return _recipe(decoder, loss, ("adam", 1e-2), epochs=25)
+def _sampled(decoder: str, margin: float, *, negatives: int = 64, **more: Any) -> Recipe:
+    loss = ObjectiveConfig("self_adversarial", margin=margin, num_negatives=negatives)
+    return _recipe(decoder, loss, ("adam", 1e-2), **{"epochs": 25, **more})
 
 
 def _one_vs_all(decoder: str, optimizer: tuple[str, float], n3: float = 0.0, **more: Any) -> Recipe:
@@ -106,8 +106,8 @@ def _one_vs_all(decoder: str, optimizer: tuple[str, float], n3: float = 0.0, **m
 MODELS: Mapping[str, Recipe] = {
     "transe": _sampled("transe_l2", 9.0),
     "rotate": _sampled("rotate", 6.0),
-    "protate": _sampled("protate", 6.0),
-    "hake": _sampled("hake", 6.0),
+    "protate": _sampled("protate", 6.0, negatives=32, width=64),
+    "hake": _sampled("hake", 6.0, negatives=32, width=64),
     "distmult": _one_vs_all("distmult", ("adagrad", 0.1), 0.01, epochs=20),
     "complex": _one_vs_all("complex", ("adagrad", 0.1), 0.01, epochs=20),
     "tucker": _one_vs_all("tucker", ("adam", 3e-3), epochs=15, width=64),

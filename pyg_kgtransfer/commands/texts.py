@@ -185,7 +185,7 @@ def made_hierarchy(
         return tree, told
     refiner, llm = _refiner(options, texts, vectors)
     try:
-        refined = refine(tree, texts.labels, refiner, options.leaves)
+        refined = refine(tree, texts.labels, refiner, options.leaves, progress=True)
     except NoAnswerError as error:
         show(report.facts_table("hierarchy of clusters", told))
         raise SeedKeptError(str(error), tree, told) from error

@@ -1,12 +1,15 @@
 """Refining a hierarchy: clusters are named, split, merged and put under each other."""
 
 import logging
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pyg_kgtransfer.graph.hierarchy import Hierarchy
 from pyg_kgtransfer.sources.llm import BudgetSpentError, NoAnswerError
@@ -137,6 +140,8 @@ def refine(
     labels: Sequence[str],
     refiner: Refiner,
     options: RefineOptions | None = None,
+    *,
+    progress: bool = False,
 ) -> Refined:
     """Split leaves, then relate neighbours from the leaves up; names are kept.
 
@@ -148,6 +153,7 @@ def refine(
         labels: What each of its entities is called.
         refiner: Who decides.
         options: Which leaves are split; defaults if ``None``.
+        progress: Show a bar of questions on stderr, with the time left, where it is a terminal.
 
     Raises:
         ValueError: If there is not a label for each entity.
@@ -169,16 +175,29 @@ def refine(
         raise ValueError(
             f"each of {len(hierarchy.entities)} entities needs a label (got {len(labels)})"
         )
-    return _Refinement(labels, refiner, RefineOptions() if options is None else options).of(
-        hierarchy
-    )
+    options = RefineOptions() if options is None else options
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    with Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True,
+        disable=not (progress and sys.stderr.isatty()),
+    ) as bar:  # fmt: skip
+        task = bar.add_task("questions", total=questions(hierarchy, options))
+        work = _Refinement(labels, refiner, options, lambda: bar.advance(task))
+        return work.of(hierarchy)
 
 
 class _Refinement:
     """One pass over one tree."""
 
-    def __init__(self, labels: Sequence[str], refiner: Refiner, options: RefineOptions) -> None:
+    def __init__(
+        self,
+        labels: Sequence[str],
+        refiner: Refiner,
+        options: RefineOptions,
+        advance: Callable[[], None],
+    ) -> None:
         self.labels, self.refiner, self.options = labels, refiner, options
+        self.advance = advance
         self.done: Counter[str] = Counter()
         self.failed = self.failed_in_a_row = 0
         self.lost: NoAnswerError | None = None
@@ -204,6 +223,7 @@ class _Refinement:
 
     def _decided(self, question: Any) -> Any:
         """The decision, or ``None`` where there is none."""
+        self.advance()
         if not self.is_whole:
             return None
         try:
