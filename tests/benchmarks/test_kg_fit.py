@@ -86,7 +86,7 @@ def test_runs_of_a_model_give_gains_of_every_stage(tmp_path: Path, monkeypatch) 
     run = Benchmark.begin("kg_fit", parser("").parse_args(arguments), data=data)
     task = Task("world", split, {}, TfidfText(128))
     task.make_tree()
-    stepwise(Runs(run, task), "transe", stages=("mixture", "kg_fit"), is_tuned=True)
+    stepwise(Runs(run, task), "transe", stages=("mixture", "kg_fit"))
     figures, rows = gains(run, "world")
     assert [(row["stage"], row["seeds"]) for row in rows] == [
         ("base", 2), ("mixture", 2), ("kg_fit", 2)
