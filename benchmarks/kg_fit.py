@@ -535,7 +535,8 @@ PROTOCOL = {
     "Stages": "each adds a constraint to the one before: mixture (free vector and text), anchor, "
     "cohesion, separation, kg_fit (hierarchical distance)",
     "Tuning": f"on {' and '.join(TUNED)}, by validation MRR of the first seed: {len(BASE_TRIALS)} "
-    "trials for the base (learning rate, and margin or N3 where there is one), then as many for KG-FIT on top of them "
+    "trials for the base (learning rate, and margin or N3 where there is one), then as many for "
+    "KG-FIT on top of them "
     "(share of free vectors, adapter or none); other sets: the first of these settings",
     "Text": "names and descriptions by all-MiniLM-L6-v2, principal directions of either half; in "
     "the atlas names in twelve languages by TF-IDF, as everywhere with --quick",
