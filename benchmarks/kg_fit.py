@@ -111,8 +111,8 @@ MODELS: Mapping[str, Recipe] = {
     "hake": _sampled("hake", 6.0, negatives=32, width=64),
     "distmult": _one_vs_all("distmult", ("adagrad", 0.1), 0.01, epochs=20),
     "complex": _one_vs_all("complex", ("adagrad", 0.1), 0.01, epochs=20),
-    "tucker": _one_vs_all("tucker", ("adam", 3e-3), epochs=15, width=64),
-    "conve": _one_vs_all("conve", ("adam", 3e-3), epochs=15),
+    "tucker": _one_vs_all("tucker", ("adam", 3e-3), epochs=10, width=64),
+    "conve": _one_vs_all("conve", ("adam", 3e-3), epochs=10, width=64),
     "compgcn": _one_vs_all(
         "distmult", ("adagrad", 0.1), 0.005, epochs=15,
         encoder="compgcn", operator="mult", residual=False, jump=True,

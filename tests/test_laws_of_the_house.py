@@ -257,7 +257,9 @@ def test_nothing_is_taken_from_the_layers_of_torch_geometric() -> None:
         assert all(name.startswith("torch_geometric.data.") for name in taken), (file, taken)
 
 
-COMPILED = {"kernels/numba_loops.py", "kernels/triton_kernels.py"}  # imported when first run
+COMPILED = {  # imported when first run
+    "kernels/numba_loops.py", "kernels/triton_kernels.py", "sources/cooccurrence_loops.py",
+}  # fmt: skip
 
 
 def test_only_required_packages_are_imported_with_a_module() -> None:
