@@ -150,3 +150,20 @@ def flow_divergence(student: Tensor, teacher: Tensor, segment: Tensor, num_segme
     occupied = torch.zeros(num_segments, dtype=torch.bool, device=segment.device)
     occupied[segment] = True
     return per_edge.sum() / occupied.sum().clamp(min=1)
+
+
+def glove_loss(
+    score: Tensor, count: Tensor, *, x_max: float = 100.0, exponent: float = 0.75
+) -> Tensor:
+    """Mean of f(x) (score - log x)^2 with f(x) = min(1, (x / x_max) ^ exponent).
+
+    Args:
+        score: [P] w_i . u_j + b_i + c_j.
+        count: [P] x, how often the two words stand together, above 0.
+        x_max: Counts from which a pair weighs 1.
+        exponent: Of rarer pairs' weights.
+
+    Source: Pennington, Socher and Manning 2014, "GloVe", eq. 8 and 9.
+    """
+    weight = (count / x_max).pow(exponent).clamp(max=1.0)
+    return (weight * (score - count.log()).square()).mean()

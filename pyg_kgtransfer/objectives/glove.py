@@ -1,0 +1,190 @@
+"""Words that stand together, learned in the space of the entities (GloVe beside a KGE loss)."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding
+
+from pyg_kgtransfer.functional.losses import glove_loss
+from pyg_kgtransfer.models.decoders import Decoder
+from pyg_kgtransfer.models.encoder import Representations
+from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.objectives.objective import Batch, Objective
+from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
+from pyg_kgtransfer.sources.entity_words import EntityWords
+
+Mode = Literal["tied", "shared"]
+Map = Literal["identity", "learned"]
+
+
+@dataclass(frozen=True)
+class GloVeOptions:
+    """How words are learned, and how they meet entities.
+
+    Attributes:
+        mode: ``"tied"``: words have vectors of their own, and entities are pulled to the mean of
+            their words'. ``"shared"``: the only word of an entity has the entity's vector; entities
+            of several words are tied.
+        map: Of a tie, from words to entities: ``"identity"``, or ``"learned"``: a linear map that
+            starts there.
+        tie: lambda, the weight of the ties, at least 0.
+        sample_size: Pairs of words in each step, and at most so many ties; at least 1.
+        x_max: Counts from which a pair weighs 1, above 0.
+        exponent: Of rarer pairs' weights, (x / x_max) ^ exponent, above 0.
+
+    Raises:
+        ValueError: If an option is unknown or a number out of range.
+
+    Example:
+        >>> GloVeOptions(mode="shared").x_max
+        100.0
+    """
+
+    mode: Mode = "tied"
+    map: Map = "identity"
+    tie: float = 1.0
+    sample_size: int = 8192
+    x_max: float = 100.0
+    exponent: float = 0.75
+
+    def __post_init__(self) -> None:
+        for name, known in (("mode", Mode), ("map", Map)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(
+                    f"{name} must be one of {', '.join(get_args(known))} "
+                    f"(got {getattr(self, name)!r})"
+                )
+        if not self.tie >= 0:
+            raise ValueError(f"tie must be at least 0 (got {self.tie})")
+        if self.sample_size < 1:
+            raise ValueError(f"sample_size must be at least 1 (got {self.sample_size})")
+        for name in ("x_max", "exponent"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0 (got {getattr(self, name)})")
+
+
+def word_width(decoder: Decoder, entity_width: int) -> int:
+    """How wide word vectors are: D, or D / 2 beside complex entities, whose real halves they meet.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> word_width(kgt.TransE(), 8), word_width(kgt.ComplEx(), 8)
+        (8, 4)
+    """
+    width: int = decoder.moduli(torch.zeros(1, entity_width)).shape[1]
+    return width
+
+
+class GloVeObjective(Objective):
+    """f(X_ij) (w_i . u_j + b_i + c_j - log X_ij)^2 over a sample of pairs, and ties to entities.
+
+    The tie is lambda times the mean of |e - M w|^2 over a sample of the entities that have words,
+    with facts or without, w the mean of their words' vectors (w + u of each, as GloVe is used); of
+    complex entities e is the real half.
+
+    Args:
+        counts: How often words stand together.
+        entity_words: Which words are which entities, rows of the graph that is encoded.
+        width: Of word vectors, see ``word_width``.
+        options: Defaults if ``None``.
+
+    Attributes:
+        word: [V, width] the vectors w.
+        context: [V, width] the vectors u.
+
+    Raises:
+        ValueError: If the words of the two are not the same.
+
+    Source: Pennington, Socher and Manning 2014, "GloVe", eq. 8 and 9.
+    """
+
+    row: Tensor
+    column: Tensor
+    value: Tensor
+    entity_of: Tensor
+    tied: Tensor
+
+    def __init__(
+        self,
+        counts: Cooccurrences,
+        entity_words: EntityWords,
+        width: int,
+        options: GloVeOptions | None = None,
+    ) -> None:
+        super().__init__()
+        if counts.words != entity_words.words:
+            raise ValueError(
+                f"counts and entities must have the same words (got {len(counts.words):,} and "
+                f"{len(entity_words.words):,}, or others)"
+            )
+        self.options = GloVeOptions() if options is None else options
+        self.entity_words, number = entity_words, len(counts.words)
+        for name, table in zip(("row", "column", "value"), counts.both_ways(), strict=True):
+            self.register_buffer(name, table, persistent=False)
+        self.register_buffer("entity_of", entity_words.entity_of, persistent=False)
+        self.register_buffer("tied", _tied(entity_words, self.options.mode), persistent=False)
+        self.word, self.context = (
+            nn.Parameter((torch.rand(number, width) - 0.5) / width) for _ in range(2)
+        )
+        self.word_bias, self.context_bias = (nn.Parameter(torch.zeros(number)) for _ in range(2))
+        learned = self.options.map == "learned"
+        self.map = nn.Parameter(torch.eye(width)) if learned else None
+
+    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+        return torch.stack(list(self.terms(model, representations, batch).values())).sum()
+
+    def terms(
+        self, model: KGModel, representations: Representations, batch: Batch
+    ) -> dict[str, Tensor]:
+        """``words``, the loss of GloVe, and ``tie``, weighted, where ties weigh more than 0."""
+        options, generator = self.options, batch.generator
+        drawn = torch.randint(
+            len(self.row), (options.sample_size,), generator=generator, device=generator.device
+        )
+        row, column = self.row[drawn].long(), self.column[drawn].long()
+        vectors = self._vectors(representations)
+        score = (embedding(row, vectors) * embedding(column, self.context)).sum(1)
+        score = score + self.word_bias[row] + self.context_bias[column]
+        terms = {
+            "words": glove_loss(
+                score, self.value[drawn], x_max=options.x_max, exponent=options.exponent
+            )
+        }
+        if options.tie:
+            terms["tie"] = options.tie * self._tie(vectors, representations, generator)
+        return terms
+
+    def _vectors(self, representations: Representations) -> Tensor:
+        """[V, width] the vectors w; in shared mode those of entities where a word is one."""
+        if self.options.mode == "tied":
+            return self.word
+        known = self.entity_of >= 0
+        entity = representations.rows(self.entity_of.clamp(min=0))[:, : self.word.shape[1]]
+        return torch.where(known.unsqueeze(1), entity, self.word)
+
+    def _tie(
+        self, vectors: Tensor, representations: Representations, generator: torch.Generator
+    ) -> Tensor:
+        ids = self.tied
+        if not len(ids):
+            return vectors.new_zeros(())
+        if len(ids) > self.options.sample_size:
+            size = (self.options.sample_size,)
+            ids = ids[torch.randint(len(ids), size, generator=generator, device=generator.device)]
+        mean = self.entity_words.means(vectors + self.context)[ids]
+        if self.map is not None:
+            mean = mean @ self.map
+        entity = representations.rows(ids)[:, : mean.shape[1]]
+        return (entity - mean).square().sum(1).mean()
+
+
+def _tied(entity_words: EntityWords, mode: Mode) -> Tensor:
+    """Entities that are pulled to their words; in shared mode not those that are their word."""
+    tied = entity_words.covered
+    if mode == "shared":
+        own = entity_words.entity_of
+        tied = tied.clone()
+        tied[own[own >= 0]] = False
+    return tied.nonzero().view(-1)
