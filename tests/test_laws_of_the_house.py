@@ -258,7 +258,8 @@ def test_nothing_is_taken_from_the_layers_of_torch_geometric() -> None:
 
 
 COMPILED = {  # imported when first run
-    "kernels/numba_loops.py", "kernels/triton_kernels.py", "sources/cooccurrence_loops.py",
+    "kernels/numba_loops.py", "kernels/triton_kernels.py", "kernels/glove_loops.py",
+    "sources/cooccurrence_loops.py",
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from pyg_kgtransfer.models.kg_model import KGModel
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
 from pyg_kgtransfer.sources.entity_words import EntityWords
+from pyg_kgtransfer.sources.word_vectors import WordVectors
 
 Mode = Literal["tied", "shared"]
 Map = Literal["identity", "learned"]
@@ -155,6 +156,31 @@ class GloVeObjective(Objective):
         if options.tie:
             terms["tie"] = options.tie * self._tie(vectors, representations, generator)
         return terms
+
+    @torch.no_grad()
+    def begin_from(self, start: WordVectors) -> None:
+        """Take the vectors of words that ``start`` knows: half of each for w, half for u.
+
+        Raises:
+            ValueError: If they have another width, or are of none of the words.
+        """
+        width = self.word.shape[1]
+        if start.vectors.shape[1] != width:
+            raise ValueError(
+                f"vectors to begin from must have the width {width} (got {start.vectors.shape[1]})"
+            )
+        place = start.words.positions_of(self.entity_words.words)
+        known = place >= 0
+        if not bool(known.any()):
+            raise ValueError("vectors to begin from must be of words of the corpus (got none)")
+        for table in (self.word, self.context):
+            table[known] = 0.5 * start.vectors[place[known]].to(table)
+
+    @torch.no_grad()
+    def word_vectors(self, representations: Representations) -> WordVectors:
+        """W + u of each word."""
+        vectors = self._vectors(representations) + self.context
+        return WordVectors(self.entity_words.words, vectors.detach())
 
     def _vectors(self, representations: Representations) -> Tensor:
         """[V, width] the vectors w; in shared mode those of entities where a word is one."""

@@ -1,0 +1,189 @@
+"""GloVe alone: AdaGrad over pairs of words, in a compiled loop where there is one."""
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
+from pyg_kgtransfer.sources.word_vectors import WordVectors
+from pyg_kgtransfer.training.loss_meter import NotFiniteError
+
+log = logging.getLogger(__name__)
+_BATCH = 4096  # pairs at a time where no loop is compiled
+
+
+@dataclass(frozen=True)
+class GloVeTraining:
+    """How GloVe is trained.
+
+    Attributes:
+        width: D, at least 1.
+        epochs: Passes over the pairs, at least 1.
+        learning_rate: Of AdaGrad, above 0.
+        x_max: Counts from which a pair weighs 1, above 0.
+        exponent: Of rarer pairs' weights, above 0.
+        seed: Of the start and of the order of pairs.
+
+    Raises:
+        ValueError: If a number is out of range.
+
+    Example:
+        >>> GloVeTraining(width=50).epochs
+        25
+    """
+
+    width: int = 100
+    epochs: int = 25
+    learning_rate: float = 0.05
+    x_max: float = 100.0
+    exponent: float = 0.75
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("width", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 (got {getattr(self, name)})")
+        for name in ("learning_rate", "x_max", "exponent"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0 (got {getattr(self, name)})")
+
+
+@dataclass(frozen=True, eq=False)
+class GloVe:
+    """Trained words.
+
+    Attributes:
+        vectors: The sum of both vectors of each word, as GloVe is used.
+        word: [V, D] the vectors w.
+        context: [V, D] the vectors u.
+        biases: [2, V] of words and contexts.
+        losses: The mean loss of each epoch.
+        pairs_per_second: Over all epochs.
+    """
+
+    vectors: WordVectors
+    word: Tensor
+    context: Tensor
+    biases: Tensor
+    losses: tuple[float, ...]
+    pairs_per_second: float
+
+
+def train_glove(
+    counts: Cooccurrences, options: GloVeTraining | None = None, *, start: WordVectors | None = None
+) -> GloVe:
+    """Learn vectors of words from how often they stand together.
+
+    Args:
+        counts: Of a corpus.
+        options: Defaults if ``None``.
+        start: Vectors to begin from, of the same width; words that it lacks begin anew. Both
+            vectors of a word begin at half of its own.
+
+    Raises:
+        ValueError: If there are no pairs, or ``start`` has another width or none of the words.
+        NotFiniteError: If the loss is no longer finite.
+
+    Source: Pennington, Socher and Manning 2014, "GloVe", eq. 8, and AdaGrad as their code has it:
+    sums of squared gradients begin at 1.
+
+    Example:
+        >>> from pyg_kgtransfer.graph.vocabulary import Vocabulary
+        >>> words = Vocabulary(["green", "tea", "wine"])
+        >>> row, column = torch.tensor([0, 1]).int(), torch.tensor([1, 2]).int()
+        >>> value = torch.tensor([9.0, 1.0])
+        >>> counts = Cooccurrences(words, torch.tensor([9, 9, 1]), row, column, value)
+        >>> found = train_glove(counts, GloVeTraining(width=4, epochs=3))
+        >>> found.vectors.vectors.shape, found.losses[-1] < found.losses[0]
+        (torch.Size([3, 4]), True)
+    """
+    options = GloVeTraining() if options is None else options
+    row, column, value = counts.both_ways()
+    if not len(row):
+        raise ValueError("there must be pairs of words to learn from (got none)")
+    generator = torch.Generator().manual_seed(options.seed)
+    tables = _start(counts, options, start, generator)
+    weight = (value / options.x_max).pow(options.exponent).clamp(max=1.0)
+    given = (row.long(), column.long(), value.log(), weight)
+    one_pass = _compiled_pass if find_spec("numba") else _batched_pass
+    losses = []
+    begun = time.perf_counter()
+    for epoch in range(1, options.epochs + 1):
+        order = torch.randperm(len(row), generator=generator)
+        loss = one_pass(order, given, tables, options.learning_rate) / len(row)
+        if not math.isfinite(loss):
+            raise NotFiniteError(f"the loss must be finite (got {loss} in epoch {epoch})")
+        losses.append(loss)
+        log.info("epoch %d of %d: loss %.4f", epoch, options.epochs, loss)
+    seconds = time.perf_counter() - begun
+    word, context, word_bias, context_bias = tables[:4]
+    return GloVe(
+        WordVectors(counts.words, word + context),
+        word,
+        context,
+        torch.stack([word_bias, context_bias]),
+        tuple(losses),
+        options.epochs * len(row) / seconds,
+    )
+
+
+def _start(
+    counts: Cooccurrences,
+    options: GloVeTraining,
+    start: WordVectors | None,
+    generator: torch.Generator,
+) -> tuple[Tensor, ...]:
+    """Vectors and biases, then the sums of their squared gradients."""
+    number, width = len(counts.words), options.width
+    word, context = (
+        (torch.rand(number, width, generator=generator) - 0.5) / width for _ in range(2)
+    )
+    if start is not None:
+        if start.vectors.shape[1] != width:
+            raise ValueError(
+                f"vectors to begin from must have the width {width} (got {start.vectors.shape[1]})"
+            )
+        place = start.words.positions_of(counts.words)
+        known = place >= 0
+        if not bool(known.any()):
+            raise ValueError("vectors to begin from must be of words of the corpus (got none)")
+        word[known] = context[known] = 0.5 * start.vectors[place[known]].float()
+    tables = (word, context, torch.zeros(number), torch.zeros(number))
+    return (*tables, *map(torch.ones_like, tables))
+
+
+def _compiled_pass(
+    order: Tensor, given: tuple[Tensor, ...], tables: tuple[Tensor, ...], rate: float
+) -> float:
+    from pyg_kgtransfer.kernels.glove_loops import adagrad_pass
+
+    arrays = tuple(table.numpy() for table in tables)
+    return float(adagrad_pass(order.numpy(), *(table.numpy() for table in given), arrays, rate))
+
+
+def _batched_pass(
+    order: Tensor, given: tuple[Tensor, ...], tables: tuple[Tensor, ...], rate: float
+) -> float:
+    """The same by batches: the pairs of a batch see the vectors as they were before it."""
+    word, context, word_bias, context_bias, *squares = tables
+    total = 0.0
+    for batch in order.split(_BATCH):
+        row, column, logs, weight = (table[batch] for table in given)
+        w, c = word[row], context[column]
+        gap = (w * c).sum(1) + word_bias[row] + context_bias[column] - logs
+        pull = weight * gap
+        total += float((pull * gap).sum())
+        for table, square, at, gradient in (
+            (word, squares[0], row, pull.unsqueeze(1) * c),
+            (context, squares[1], column, pull.unsqueeze(1) * w),
+            (word_bias, squares[2], row, pull),
+            (context_bias, squares[3], column, pull),
+        ):
+            table.index_add_(0, at, -rate * gradient / square[at].sqrt())
+            square.index_add_(0, at, gradient.square())
+    return total

@@ -1,0 +1,129 @@
+"""Facts and words learned together in one space, a gradient of both in each step."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from pyg_kgtransfer.graph.splits import Split
+from pyg_kgtransfer.objectives.glove import GloVeObjective, GloVeOptions, word_width
+from pyg_kgtransfer.objectives.objective import Mixture
+from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
+from pyg_kgtransfer.sources.entity_words import By, entity_words
+from pyg_kgtransfer.sources.word_vectors import WordVectors
+from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.transfer.ranking import alone
+from pyg_kgtransfer.transfer.recipe import (
+    Recipe,
+    checkpoint_of,
+    fit,
+    fresh_model,
+    task_objective,
+    training_device,
+)
+
+
+@dataclass(frozen=True)
+class JointGloVeConfig:
+    """How facts and words share the training: L = alpha L_link + (1 - alpha) L_words.
+
+    Attributes:
+        alpha: Weight of the facts at first, in [0, 1].
+        final_alpha: At the end, reached linearly; ``None``: as at first.
+        by: Which words are an entity's, see ``entity_words``.
+        accents: Accents matter where words and labels are compared.
+        words: Of the words' loss, and how words meet entities.
+
+    Raises:
+        ValueError: If a weight is out of range.
+
+    Example:
+        >>> JointGloVeConfig(alpha=0.9, final_alpha=1.0).words.mode
+        'tied'
+    """
+
+    alpha: float = 0.5
+    final_alpha: float | None = None
+    by: By = "tokens"
+    accents: bool = True
+    words: GloVeOptions = field(default_factory=GloVeOptions)
+
+    def __post_init__(self) -> None:
+        for name in ("alpha", "final_alpha"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1] (got {value})")
+
+
+class JointGloVe(NamedTuple):
+    """What joint training gives.
+
+    Attributes:
+        checkpoint: The model of the facts.
+        vectors: Of the words, the sum of both vectors of each; in shared mode the first one of a
+            word that is an entity is the entity's.
+        covered: Entities that have words.
+    """
+
+    checkpoint: Checkpoint
+    vectors: WordVectors
+    covered: int
+
+
+def joint_glove(
+    target: Split,
+    counts: Cooccurrences,
+    *,
+    recipe: Recipe | None = None,
+    config: JointGloVeConfig | None = None,
+    labels: Sequence[str] | None = None,
+    start: WordVectors | None = None,
+    run_dir: Path | None = None,
+) -> JointGloVe:
+    """Train a model of facts and vectors of words in one space.
+
+    Words meet entities in the real half of a complex decoder's vectors (ComplEx, RotatE), in all of
+    the others'.
+
+    Args:
+        target: Trains on its facts; its validation facts select the weights, of words too.
+        counts: How often words stand together.
+        recipe: Any encoder and decoder.
+        config: Weights; defaults if ``None``.
+        labels: What each entity is called; ``None``: the graph's labels.
+        start: Word vectors to begin from, of the words' width; others begin anew.
+        run_dir: Where the log and the resume checkpoint go; ``None``: nowhere.
+
+    Raises:
+        ValueError: If no entity has a word, or ``start`` has another width.
+
+    Source: Pennington, Socher and Manning 2014, "GloVe", for the words' loss.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    config = JointGloVeConfig() if config is None else config
+    graph = target.train
+    called = [graph.label(i) for i in range(graph.num_entities)] if labels is None else labels
+    words = entity_words(called, counts.words, by=config.by, accents=config.accents)
+    linked = alone(graph)
+    model = fresh_model(recipe, linked)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.training.seed)
+        width = word_width(model.decoder, recipe.model.width)
+        glove = GloVeObjective(counts, words, width, config.words)
+    if start is not None:
+        glove.begin_from(start)
+    glove.to(training_device(recipe.training))
+    last = config.alpha if config.final_alpha is None else config.final_alpha
+    objective = Mixture(
+        {"link": task_objective(recipe, linked), "glove": glove},
+        {"link": config.alpha, "glove": 1 - config.alpha},
+        final_weights={"link": last, "glove": 1 - last},
+    )
+    history = fit(model, objective, linked, recipe=recipe, splits=[target], run_dir=run_dir)
+    notes = {"joint_glove": asdict(config)}
+    checkpoint = checkpoint_of(model, linked, history, recipe, notes=notes)
+    encoded = checkpoint.model.encode(checkpoint.graph.tensors())
+    vectors = glove.cpu().word_vectors(encoded)
+    return JointGloVe(checkpoint, vectors, int(words.covered.sum()))
