@@ -174,13 +174,35 @@ def neighbours(vectors: WordVectors, word: str, *, k: int = 10) -> list[tuple[st
         >>> [(word, round(cosine, 2)) for word, cosine in neighbours(vectors, "tiger", k=1)]
         [('cat', 0.6)]
     """
+    unit = normalize(vectors.vectors.float(), dim=1)
+    at = vectors.words.id(word)
+    return _nearest(vectors, unit, unit[at], [at], k)
+
+
+def completions(
+    vectors: WordVectors, a: str, b: str, c: str, *, k: int = 10
+) -> list[tuple[str, float]]:
+    """What is to c as b is to a: the words nearest to b - a + c but for these, nearest first.
+
+    Raises:
+        ValueError: As ``neighbours``.
+
+    Source: as ``analogies``.
+    """
+    unit = normalize(vectors.vectors.float(), dim=1)
+    ids = [vectors.words.id(word) for word in (a, b, c)]
+    wanted = normalize(unit[ids[1]] - unit[ids[0]] + unit[ids[2]], dim=0)
+    return _nearest(vectors, unit, wanted, ids, k)
+
+
+def _nearest(
+    vectors: WordVectors, unit: Tensor, wanted: Tensor, without: list[int], k: int
+) -> list[tuple[str, float]]:
     if k < 1:
         raise ValueError(f"k must be at least 1 (got {k})")
-    at = vectors.words.id(word)
-    unit = normalize(vectors.vectors.float(), dim=1)
-    cosine = unit @ unit[at]
-    cosine[at] = -torch.inf
-    best = cosine.topk(min(k, len(cosine) - 1))
+    cosine = unit @ wanted
+    cosine[without] = -torch.inf
+    best = cosine.topk(min(k, len(cosine) - len(set(without))))
     return [
         (vectors.words.name(i), value)
         for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)

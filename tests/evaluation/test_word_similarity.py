@@ -7,6 +7,7 @@ import torch
 
 from pyg_kgtransfer.evaluation.word_similarity import (
     analogies,
+    completions,
     neighbours,
     read_analogies,
     read_rated_pairs,
@@ -53,6 +54,11 @@ def test_neighbours() -> None:
         neighbours(VECTORS, "athen")
     with pytest.raises(ValueError, match=r"at least 1 \(got 0\)"):
         neighbours(VECTORS, "athens", k=0)
+
+
+def test_completions() -> None:
+    assert completions(VECTORS, "athens", "greece", "rome", k=1)[0][0] == "italy"
+    assert len(completions(VECTORS, "athens", "greece", "rome")) == 2
 
 
 def test_faulty_lines_are_named(tmp_path: Path) -> None:

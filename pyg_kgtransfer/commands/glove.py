@@ -1,0 +1,132 @@
+"""``kgt glove``: vectors of words from running text, alone or jointly with a graph's facts."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from pyg_kgtransfer.commands.inputs import DATA_HELP, load_split
+from pyg_kgtransfer.commands.outputs import Json, Show, checked_out, run_folder, save
+from pyg_kgtransfer.graph.splits import Split
+from pyg_kgtransfer.serving import report
+from pyg_kgtransfer.sources.cooccurrence import Cooccurrences, count_cooccurrences
+from pyg_kgtransfer.sources.corpus import Corpus, count_words
+from pyg_kgtransfer.sources.word_vectors import WordVectors, read_word_vectors, write_word_vectors
+from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
+from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
+from pyg_kgtransfer.transfer.recipe import Recipe
+
+USAGE = "kgt glove --corpus PATH --vectors FILE [--data DATA --out DIR]"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of ``kgt glove``."""
+    parser.add_argument(
+        "--corpus",
+        required=True,
+        metavar="PATH",
+        help="running text: a file, or a folder of .txt files, packed (.gz, .xz) or not",
+    )
+    parser.add_argument(
+        "--vectors", required=True, metavar="FILE", help="file to write, in GloVe's text format"
+    )
+    parser.add_argument(
+        "--data",
+        type=str | None,
+        metavar="DATA",
+        help=f"learn words jointly with the facts of this graph: {DATA_HELP}",
+    )
+    parser.add_argument(
+        "--out", type=str | None, metavar="DIR", help="with --data: folder for the checkpoint"
+    )
+    parser.add_argument(
+        "--run_dir",
+        type=str | None,
+        metavar="DIR",
+        help="with --data: folder for the log and a resume checkpoint",
+    )
+    parser.add_argument(
+        "--start", type=str | None, metavar="FILE", help="word vectors to begin from"
+    )
+    parser.add_argument("--min_count", type=int, default=5, help="least occurrences of a word")
+    parser.add_argument(
+        "--max_words", type=int | None, help="at most so many words, the most frequent"
+    )
+    parser.add_argument("--window", type=int, default=10, help="how many words before it one meets")
+    parser.add_argument(
+        "--memory_mb", type=float, default=512.0, help="of the table of counts, in MiB"
+    )
+    parser.add_argument(
+        "--join_mentions",
+        type=bool,
+        default=True,
+        help="with --data: names of entities of several words are one word of the text",
+    )
+    parser.add_class_arguments(GloVeTraining, "glove")
+    parser.add_class_arguments(JointGloVeConfig, "joint")
+    parser.add_class_arguments(Recipe, "recipe")
+
+
+def run(options: Namespace, show: Show) -> Json:
+    """Count, train, write; counts are kept beside the vectors until then, so that it can go on."""
+    if (options.data is None) != (options.out is None):
+        raise ValueError("--data and --out go together: the graph, and where its model goes")
+    out = None if options.out is None else checked_out(options)
+    split = None if options.data is None else load_split(options.data)
+    start = None if options.start is None else read_word_vectors(Path(options.start))
+    vectors = Path(options.vectors)
+    counts, told = _counted(options, split, vectors)
+    show(report.facts_table("words", told))
+    if split is None:
+        found = train_glove(counts, options.glove, start=start)
+        told |= {"losses": list(found.losses), "pairs_per_second": found.pairs_per_second}
+        words = found.vectors
+    else:
+        words, told = _joint(options, split, counts, start, told, out, show)
+    write_word_vectors(words, vectors)
+    show(f"written to {vectors}; look at it: kgt words --vectors {vectors} --near WORD")
+    return {"vectors": str(vectors), **told}
+
+
+def _counted(options: Namespace, split: Split | None, vectors: Path) -> tuple[Cooccurrences, Json]:
+    mentions: list[str] = []
+    if split is not None and options.join_mentions:
+        mentions = [split.train.label(i) for i in range(split.train.num_entities)]
+    corpus = Corpus.at(Path(options.corpus), mentions=mentions)
+    words = count_words(corpus, min_count=options.min_count, max_words=options.max_words)
+    counts = count_cooccurrences(
+        corpus,
+        words,
+        vectors.with_name(f"{vectors.name}.counts.npz"),
+        window=options.window,
+        memory_mb=options.memory_mb,
+    )
+    told: Json = {
+        "files": len(corpus.files),
+        "tokens": words.num_tokens,
+        "words": len(words.words),
+        "pairs": len(counts),
+    }
+    return counts, told
+
+
+def _joint(
+    options: Namespace,
+    split: Split,
+    counts: Cooccurrences,
+    start: WordVectors | None,
+    told: Json,
+    out: Path | None,
+    show: Show,
+) -> tuple[WordVectors, Json]:
+    found = joint_glove(
+        split,
+        counts,
+        recipe=options.recipe,
+        config=options.joint,
+        start=start,
+        run_dir=run_folder(options.run_dir),
+    )
+    told |= {"entities_with_words": found.covered}
+    if out is not None:
+        told = save(found.checkpoint, out, show, **told)
+    return found.vectors, told
