@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         LabelledTriples,
         TripleClassification,
     )
+    from pyg_kgtransfer.evaluation.word_similarity import analogies, neighbours, word_similarity
     from pyg_kgtransfer.graph.clustering import ClusterOptions, seed_hierarchy
     from pyg_kgtransfer.graph.hierarchy import Hierarchy
     from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
@@ -64,14 +65,18 @@ if TYPE_CHECKING:
         PredictionDistillation,
         Teacher,
     )
+    from pyg_kgtransfer.objectives.glove import GloVeObjective, GloVeOptions
     from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
     from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
     from pyg_kgtransfer.serving.predictor import Predictor
     from pyg_kgtransfer.sources.atlas import load_atlas, load_atlas_names
+    from pyg_kgtransfer.sources.cooccurrence import Cooccurrences, count_cooccurrences
+    from pyg_kgtransfer.sources.corpus import Corpus, count_words
     from pyg_kgtransfer.sources.datasets import load as load_dataset
     from pyg_kgtransfer.sources.datasets import load_descriptions
     from pyg_kgtransfer.sources.entity_text import read_entity_text
+    from pyg_kgtransfer.sources.entity_words import EntityWords, entity_words
     from pyg_kgtransfer.sources.files import read_split, read_triples, write_triples
     from pyg_kgtransfer.sources.hierarchies import (
         read_hierarchy,
@@ -83,12 +88,19 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.sources.refinement import RefineOptions, refine
     from pyg_kgtransfer.sources.refiners import LLMRefiner, LocalRefiner
     from pyg_kgtransfer.sources.text import CachedText, SentenceText, TfidfText, text_vectors
+    from pyg_kgtransfer.sources.word_vectors import (
+        WordVectors,
+        read_word_vectors,
+        write_word_vectors,
+    )
     from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
     from pyg_kgtransfer.training.checkpoint import Checkpoint
     from pyg_kgtransfer.training.config import TrainConfig
+    from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
     from pyg_kgtransfer.training.trainer import Trainer
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
     from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
+    from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
     from pyg_kgtransfer.transfer.kg_fit import KGFitConfig, kg_fit
     from pyg_kgtransfer.transfer.pretrain import pretrain
     from pyg_kgtransfer.transfer.ranking import evaluate, ranking_of
@@ -123,6 +135,24 @@ _HOMES = {
     "read_entity_text": "sources.entity_text",
     "load_descriptions": "sources.datasets",
     "load_atlas_names": "sources.atlas",
+    "Corpus": "sources.corpus",
+    "count_words": "sources.corpus",
+    "Cooccurrences": "sources.cooccurrence",
+    "count_cooccurrences": "sources.cooccurrence",
+    "WordVectors": "sources.word_vectors",
+    "read_word_vectors": "sources.word_vectors",
+    "write_word_vectors": "sources.word_vectors",
+    "EntityWords": "sources.entity_words",
+    "entity_words": "sources.entity_words",
+    "GloVeObjective": "objectives.glove",
+    "GloVeOptions": "objectives.glove",
+    "GloVeTraining": "training.glove",
+    "train_glove": "training.glove",
+    "JointGloVeConfig": "transfer.joint_glove",
+    "joint_glove": "transfer.joint_glove",
+    "word_similarity": "evaluation.word_similarity",
+    "neighbours": "evaluation.word_similarity",
+    "analogies": "evaluation.word_similarity",
     "RelationalCSR": "kernels.relational_csr",
     "relational_spmm": "kernels.relational_spmm",
     "forced_engine": "kernels.engines",
@@ -230,23 +260,30 @@ __all__ = [
     "CompGCNConv",
     "ComplEx",
     "ConvE",
+    "Cooccurrences",
     "CopyRule",
+    "Corpus",
     "Decoder",
     "DistMult",
     "DistillConfig",
     "Encoder",
     "EntityAlignment",
     "EntityInput",
+    "EntityWords",
     "FeatureDistillation",
     "Features",
     "FinetuneConfig",
     "FlowDistillation",
+    "GloVeObjective",
+    "GloVeOptions",
+    "GloVeTraining",
     "GraphTensors",
     "HeldOut",
     "HiddenDistillation",
     "Hierarchy",
     "HierarchyObjective",
     "HierarchyOptions",
+    "JointGloVeConfig",
     "KGFitConfig",
     "KGModel",
     "KnowledgeGraph",
@@ -291,16 +328,22 @@ __all__ = [
     "TripleClassification",
     "TuckER",
     "Vocabulary",
+    "WordVectors",
+    "analogies",
     "build_model",
     "build_objective",
     "compare",
+    "count_cooccurrences",
+    "count_words",
     "distill",
+    "entity_words",
     "evaluate",
     "few_shot_split",
     "finetune",
     "forced_engine",
     "grown",
     "inductive_split",
+    "joint_glove",
     "kg_fit",
     "leakage_report",
     "link",
@@ -312,6 +355,7 @@ __all__ = [
     "match_keys",
     "match_labels",
     "match_similar",
+    "neighbours",
     "pretrain",
     "random_split",
     "ranking_of",
@@ -320,13 +364,17 @@ __all__ = [
     "read_nested_hierarchy",
     "read_split",
     "read_triples",
+    "read_word_vectors",
     "refine",
     "relational_spmm",
     "seed_hierarchy",
     "text_vectors",
+    "train_glove",
+    "word_similarity",
     "write_hierarchy",
     "write_nested_hierarchy",
     "write_triples",
+    "write_word_vectors",
 ]
 
 

@@ -141,6 +141,14 @@ def analogies(
         memory_mb: Budget for a chunk of scores, in MiB.
 
     Source: Mikolov, Yih and Zweig 2013, "Linguistic regularities", section 4 (3CosAdd).
+
+    Example:
+        >>> from pyg_kgtransfer.graph.vocabulary import Vocabulary
+        >>> words = Vocabulary(["athens", "greece", "rome", "italy"])
+        >>> table = torch.tensor([[1.0, 0, 1], [1, 0, 0], [0, 1, 1], [0, 1, 0]])
+        >>> groups = {"capitals": [("Athens", "Greece", "Rome", "Italy")]}
+        >>> analogies(WordVectors(words, table), groups).accuracy
+        1.0
     """
     unit = normalize(vectors.vectors.float(), dim=1)
     right, covered, total = {}, {}, {}

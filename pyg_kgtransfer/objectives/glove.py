@@ -99,6 +99,18 @@ class GloVeObjective(Objective):
         ValueError: If the words of the two are not the same.
 
     Source: Pennington, Socher and Manning 2014, "GloVe", eq. 8 and 9.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> words = kgt.Vocabulary(["athens", "greece"])
+        >>> one, other = torch.tensor([0]).int(), torch.tensor([1]).int()
+        >>> counts = kgt.Cooccurrences(words, torch.tensor([9, 9]), one, other, torch.ones(1))
+        >>> found = kgt.entity_words(["Athens", "Greece"], words)
+        >>> model = kgt.KGModel(kgt.Shallow(kgt.Lookup(2, 4), 1), kgt.TransE())
+        >>> vectors = kgt.Representations(torch.zeros(2, 4), torch.zeros(1, 4))
+        >>> batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+        >>> sorted(kgt.GloVeObjective(counts, found, 4).terms(model, vectors, batch))
+        ['tie', 'words']
     """
 
     row: Tensor

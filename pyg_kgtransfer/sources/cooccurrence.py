@@ -137,6 +137,16 @@ def count_cooccurrences(
         OSError: If a file cannot be read or written.
 
     Source: Pennington, Socher and Manning 2014, "GloVe", section 4.2.
+
+    Example:
+        >>> import tempfile
+        >>> from pyg_kgtransfer.sources.corpus import count_words
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "text.txt"
+        ...     _ = path.write_text("to be or not to be")
+        ...     corpus, out = Corpus.at(path), Path(folder) / "counts.npz"
+        ...     len(count_cooccurrences(corpus, count_words(corpus, min_count=1), out))
+        8
     """
     if window < 1:
         raise ValueError(f"window must be at least 1 (got {window})")

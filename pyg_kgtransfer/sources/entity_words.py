@@ -87,6 +87,10 @@ def entity_words(
 
     Raises:
         ValueError: If no entity has a word.
+
+    Example:
+        >>> entity_words(["New York", "Oslo"], Vocabulary(["new_york", "tea"]))
+        EntityWords(1 of 2 entities have words, 1 have one)
     """
     shape = _Shape(fold, accents)
     ids: dict[str, int] = {}

@@ -105,6 +105,14 @@ def write_word_vectors(vectors: WordVectors, path: Path) -> None:
     Raises:
         ValueError: If a word has a blank or a line end in it.
         OSError: If the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "vectors.txt"
+        ...     write_word_vectors(WordVectors(Vocabulary(["tea"]), torch.ones(1, 2)), path)
+        ...     path.read_text().strip()
+        'tea 1 1'
     """
     for word in vectors.words:
         if not word or any(letter.isspace() for letter in word):

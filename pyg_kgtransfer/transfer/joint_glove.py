@@ -100,6 +100,19 @@ def joint_glove(
         ValueError: If no entity has a word, or ``start`` has another width.
 
     Source: Pennington, Socher and Manning 2014, "GloVe", for the words' loss.
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> facts = [("Athens", "in", "Greece"), ("Rome", "in", "Italy")]
+        >>> split = kgt.random_split(kgt.KnowledgeGraph.from_names(facts, name="world"), 0.0, 0.0)
+        >>> words = kgt.Vocabulary(["athens", "rome", "city"])
+        >>> row, column = torch.tensor([0, 1]).int(), torch.tensor([2, 2]).int()
+        >>> counts = kgt.Cooccurrences(words, torch.tensor([5, 5, 9]), row, column, torch.ones(2))
+        >>> training = kgt.TrainConfig(epochs=1, progress=False, accelerator="cpu")
+        >>> recipe = kgt.Recipe(kgt.ModelConfig(encoder="shallow", width=8), training=training)
+        >>> found = kgt.joint_glove(split, counts, recipe=recipe)
+        >>> found.covered, found.vectors.vectors.shape  # ComplEx: the real half
+        (2, torch.Size([3, 4]))
     """
     recipe = Recipe() if recipe is None else recipe
     config = JointGloVeConfig() if config is None else config
