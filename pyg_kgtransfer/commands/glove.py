@@ -53,7 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--window", type=int, default=10, help="how many words before it one meets")
     parser.add_argument(
-        "--memory_mb", type=float, default=512.0, help="of the table of counts, in MiB"
+        "--memory_mb", type=float, default=256.0, help="of the table of counts, in MiB"
     )
     parser.add_argument(
         "--join_mentions",

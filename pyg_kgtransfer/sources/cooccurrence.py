@@ -1,5 +1,6 @@
 """How often words stand near each other, counted from text of any size in bounded memory."""
 
+import contextlib
 import json
 import logging
 import shutil
@@ -26,7 +27,7 @@ _SLOT_BYTES = 12  # of a table of counts: a pair and its sum
 _FULL = 0.8  # share of a table's slots in use from which searching gets slow
 _LONGEST = 1 << 16  # words of a line; longer ones are cut
 _LINE_END = -1
-_MERGED = 1 << 24  # pairs merged at a time
+_MERGED = 1 << 22  # pairs merged at a time
 
 Counts = tuple[np.ndarray, np.ndarray]  # pairs (row * words + column), ascending, and their sums
 
@@ -115,7 +116,7 @@ def count_cooccurrences(
     path: Path,
     *,
     window: int = 10,
-    memory_mb: float = 512,
+    memory_mb: float = 256,
 ) -> Cooccurrences:
     """Count, and write the result to ``path``; a count that was interrupted goes on.
 
@@ -129,8 +130,8 @@ def count_cooccurrences(
         words: Its vocabulary.
         path: Of the result (``.npz``).
         window: At least 1.
-        memory_mb: Of the table of counts, in MiB, at least some 20 for a window of 10; reading and
-            merging take some 500 more.
+        memory_mb: Of the table of counts, in MiB, at least some 20 for a window of 10; to empty it
+            takes some three times as much for a moment. The result is held as a whole at the end.
 
     Raises:
         ValueError: If a number is out of range, or the corpus is not text.
@@ -153,16 +154,8 @@ def count_cooccurrences(
     if not memory_mb > 0:
         raise ValueError(f"memory_mb must be above 0 (got {memory_mb})")
     count = _Count(corpus, words, path, window, memory_mb)
-    pairs, sums = count.result()
-    number = len(words.words)
-    row, column = np.divmod(pairs, number)
-    found = Cooccurrences(
-        words.words,
-        torch.tensor(words.counts),
-        torch.from_numpy(row.astype(np.int32)),
-        torch.from_numpy(column.astype(np.int32)),
-        torch.from_numpy(sums),
-    )
+    tables = map(torch.from_numpy, count.result())
+    found = Cooccurrences(words.words, torch.tensor(words.counts), *tables)
     found.save(path)
     count.clear()
     return found
@@ -185,8 +178,8 @@ class _Count:
         )
         self.place, self.shards = self._begun()
 
-    def result(self) -> Counts:
-        """All counts, when the rest of the corpus is read."""
+    def result(self) -> tuple[np.ndarray, ...]:
+        """Row, column and value of all pairs, when the rest of the corpus is read."""
         since = 0
         try:
             for place, block in self._blocks():
@@ -203,7 +196,7 @@ class _Count:
             log.warning("what was counted is in %s: the same count goes on there", self.folder)
             raise
         self._save()
-        return _merged([self._shard(number) for number in range(self.shards)], self.number)
+        return self._merged()
 
     def clear(self) -> None:
         """Take the files of the count away."""
@@ -235,6 +228,33 @@ class _Count:
                 with whole_file(self._path(self.shards, what)) as part, part.open("wb") as file:
                     np.save(file, numbers)
             self.shards += 1
+
+    def _merged(self) -> tuple[np.ndarray, ...]:
+        """One sorted list from sorted files, a range of pairs at a time, by way of the disk."""
+        kinds = (np.int32, np.int32, np.float32)
+        paths = [self.folder / name for name in ("row", "column", "value")]
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(path.open("wb")) for path in paths]
+            for low, high in pairwise(self._bounds()):
+                given = [self._range(number, low, high) for number in range(self.shards)]
+                pairs, sums = _summed(given)
+                tables = (pairs // self.number, pairs % self.number, sums)
+                for file, table, kind in zip(files, tables, kinds, strict=True):
+                    table.astype(kind).tofile(file)
+        return tuple(np.fromfile(path, kind) for path, kind in zip(paths, kinds, strict=True))
+
+    def _bounds(self) -> list[int]:
+        """Where ranges of about ``_MERGED`` pairs of all files together begin and end."""
+        step = max(1, _MERGED // max(1, self.shards))
+        every = [np.array(self._shard(number)[0][::step]) for number in range(self.shards)]
+        inner = np.sort(np.concatenate([np.empty(0, np.int64), *every]))[:: max(1, self.shards)]
+        return sorted({0, *inner.tolist(), self.number**2})
+
+    def _range(self, number: int, low: int, high: int) -> Counts:
+        """The pairs of a file from ``low`` to below ``high``."""
+        pairs, sums = self._shard(number)
+        start, stop = np.searchsorted(pairs, (low, high))
+        return np.array(pairs[start:stop]), np.array(sums[start:stop])
 
     def _shard(self, number: int) -> Counts:
         pairs, sums = (
@@ -339,20 +359,11 @@ class _HashedSums:
         return pairs[order], sums[order]
 
 
-def _merged(shards: list[Counts], number: int) -> Counts:
-    """Sorted counts from sorted files, a range of pairs at a time."""
-    total = sum(len(pairs) for pairs, _ in shards)
-    parts = max(1, total // _MERGED)
-    bounds = np.linspace(0, number, parts + 1).astype(np.int64) * number
-    pairs, sums = [], []
-    for low, high in pairwise(bounds):
-        cuts = [np.searchsorted(found, (low, high)) for found, _ in shards]
-        given = [(p[a:b], s[a:b]) for (p, s), (a, b) in zip(shards, cuts, strict=True)]
-        together = np.concatenate([p for p, _ in given] or [np.empty(0, np.int64)])
-        weights = np.concatenate([s for _, s in given] or [np.empty(0, np.float32)])
-        order = np.argsort(together, kind="stable")
-        together, weights = together[order], weights[order]
-        first = np.flatnonzero(np.diff(together, prepend=-1))
-        pairs.append(together[first])
-        sums.append(np.add.reduceat(weights, first) if len(first) else weights)
-    return np.concatenate(pairs), np.concatenate(sums).astype(np.float32)
+def _summed(given: list[Counts]) -> Counts:
+    """Sorted pairs, each once, with the sum of its sums."""
+    pairs = np.concatenate([np.empty(0, np.int64), *(p for p, _ in given)])
+    sums = np.concatenate([np.empty(0, np.float32), *(s for _, s in given)])
+    order = np.argsort(pairs, kind="stable")
+    pairs, sums = pairs[order], sums[order]
+    first = np.flatnonzero(np.diff(pairs, prepend=-1))
+    return pairs[first], np.add.reduceat(sums, first) if len(first) else sums
