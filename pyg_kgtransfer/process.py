@@ -1,8 +1,10 @@
 """What a process that trains should ask of the system, before it imports torch."""
 
+import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Callable, Iterator
 
 # of glibc's mallopt: keep so much freed memory, ask for so much at once, and hand back at once only
 # blocks from this size on (the largest that it takes)
@@ -36,3 +38,29 @@ def prepare() -> None:
         if mallopt is not None:
             for name, value in (_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD):
                 mallopt(name, value)
+
+
+@contextlib.contextmanager
+def progress_bar(what: str, total: int, *, show: bool) -> Iterator[Callable[[], None]]:
+    """A bar with the time left on stderr, where that is a terminal; gives what moves it on by one.
+
+    Args:
+        what: What is counted.
+        total: How many there are.
+        show: Whether it is wanted.
+
+    Example:
+        >>> with progress_bar("questions", 2, show=True) as advance:
+        ...     advance()
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as TimeLeft
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft()
+    is_seen = show and sys.stderr.isatty()
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not is_seen
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)

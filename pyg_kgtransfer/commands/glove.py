@@ -77,7 +77,7 @@ def run(options: Namespace, show: Show) -> Json:
     counts, told = _counted(options, split, vectors)
     show(report.facts_table("words", told))
     if split is None:
-        found = train_glove(counts, options.glove, start=start)
+        found = train_glove(counts, options.glove, start=start, progress=True)
         told |= {"losses": list(found.losses), "pairs_per_second": found.pairs_per_second}
         words = found.vectors
     else:

@@ -1,17 +1,15 @@
 """Refining a hierarchy: clusters are named, split, merged and put under each other."""
 
 import logging
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pyg_kgtransfer.graph.hierarchy import Hierarchy
+from pyg_kgtransfer.process import progress_bar
 from pyg_kgtransfer.sources.llm import BudgetSpentError, NoAnswerError
 
 log = logging.getLogger(__name__)
@@ -176,14 +174,8 @@ def refine(
             f"each of {len(hierarchy.entities)} entities needs a label (got {len(labels)})"
         )
     options = RefineOptions() if options is None else options
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    with Progress(
-        *columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-        disable=not (progress and sys.stderr.isatty()),
-    ) as bar:  # fmt: skip
-        task = bar.add_task("questions", total=questions(hierarchy, options))
-        work = _Refinement(labels, refiner, options, lambda: bar.advance(task))
-        return work.of(hierarchy)
+    with progress_bar("questions", questions(hierarchy, options), show=progress) as advance:
+        return _Refinement(labels, refiner, options, advance).of(hierarchy)
 
 
 class _Refinement:

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from pyg_kgtransfer.process import progress_bar
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
 from pyg_kgtransfer.sources.word_vectors import WordVectors
 from pyg_kgtransfer.training.loss_meter import NotFiniteError
@@ -75,7 +76,11 @@ class GloVe:
 
 
 def train_glove(
-    counts: Cooccurrences, options: GloVeTraining | None = None, *, start: WordVectors | None = None
+    counts: Cooccurrences,
+    options: GloVeTraining | None = None,
+    *,
+    start: WordVectors | None = None,
+    progress: bool = False,
 ) -> GloVe:
     """Learn vectors of words from how often they stand together.
 
@@ -84,6 +89,7 @@ def train_glove(
         options: Defaults if ``None``.
         start: Vectors to begin from, of the same width; words that it lacks begin anew. Both
             vectors of a word begin at half of its own.
+        progress: Show a bar of epochs on stderr, with the time left, where it is a terminal.
 
     Raises:
         ValueError: If there are no pairs, or ``start`` has another width or none of the words.
@@ -113,13 +119,15 @@ def train_glove(
     one_pass = _compiled_pass if find_spec("numba") else _batched_pass
     losses = []
     begun = time.perf_counter()
-    for epoch in range(1, options.epochs + 1):
-        order = torch.randperm(len(row), generator=generator)
-        loss = one_pass(order, given, tables, options.learning_rate) / len(row)
-        if not math.isfinite(loss):
-            raise NotFiniteError(f"the loss must be finite (got {loss} in epoch {epoch})")
-        losses.append(loss)
-        log.info("epoch %d of %d: loss %.4f", epoch, options.epochs, loss)
+    with progress_bar("epochs", options.epochs, show=progress) as advance:
+        for epoch in range(1, options.epochs + 1):
+            order = torch.randperm(len(row), generator=generator)
+            loss = one_pass(order, given, tables, options.learning_rate) / len(row)
+            if not math.isfinite(loss):
+                raise NotFiniteError(f"the loss must be finite (got {loss} in epoch {epoch})")
+            losses.append(loss)
+            log.info("epoch %d of %d: loss %.4f", epoch, options.epochs, loss)
+            advance()
     seconds = time.perf_counter() - begun
     word, context, word_bias, context_bias = tables[:4]
     return GloVe(
