@@ -19,7 +19,7 @@ def prepare() -> None:
     """Threads that soon sleep when they wait, and memory that is kept between training steps.
 
     Threads that spin while they wait are many times slower as soon as anything else runs on the
-    machine; threads that sleep at once take half as long again where nothing does. And glibc hands
+    machine; steps take a third longer where nothing does if threads sleep at once. And glibc hands
     large blocks back to the system as soon as they are freed, so that each step pays for zeroed
     pages anew. For programs (``kgt``, benchmarks); a library must not decide this for the program
     that imports it. Settings of the user's own (``OMP_WAIT_POLICY``, ``GOMP_SPINCOUNT``,

@@ -67,7 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(options: Namespace, show: Show) -> Json:
-    """Count, train, write; counts are kept beside the vectors until then, so that it can go on."""
+    """Count, train, write. An interrupted count goes on; counts stay in VECTORS.counts.npz."""
     if (options.data is None) != (options.out is None):
         raise ValueError("--data and --out go together: the graph, and where its model goes")
     out = None if options.out is None else checked_out(options)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
+from torch import Tensor
 
 from pyg_kgtransfer.commands.outputs import (
     Json,
@@ -74,8 +75,8 @@ def run(options: Namespace, show: Show) -> Json:
     return result
 
 
-def _hierarchy(  # type: ignore[no-untyped-def]
-    options: Namespace, texts: Texts, vectors, out: Path, show: Show
+def _hierarchy(
+    options: Namespace, texts: Texts, vectors: Tensor, out: Path, show: Show
 ) -> tuple[Hierarchy, Json]:
     if options.hierarchy is not None:
         path = Path(options.hierarchy)

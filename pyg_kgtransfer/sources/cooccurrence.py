@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import pairwise, repeat
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -268,11 +268,11 @@ class _Count:
     def _blocks(self) -> Iterator[tuple[Place, np.ndarray]]:
         """Ids of words, a line end after each line; whole lines, about a million words."""
         block: list[int] = []
-        place, outside = self.place, len(self.ids)
+        place, outside, id_of = self.place, len(self.ids), self.ids.get
         for place, line in self.corpus.lines(self.place):
             for start in range(0, len(line), _LONGEST):
                 part = line[start : start + _LONGEST]
-                block.extend(map(self.ids.get, part, repeat(outside)))  # type: ignore[arg-type]
+                block += [id_of(word, outside) for word in part]
                 block.append(_LINE_END)
             if len(block) >= _BLOCK_TOKENS:
                 yield place, _within(block, outside)

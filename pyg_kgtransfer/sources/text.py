@@ -199,10 +199,12 @@ class CachedText:
         try:
             found = load_file(path)
             return {name: found[name] for name in ("digests", "vectors")}
-        except (SafetensorError, OSError, KeyError) as error:
-            log.warning("%s cannot be read and is made again: %s", path, error)
+        except OSError as error:  # it may be readable again: it stays
+            log.warning("%s cannot be read: %s", path, error)
+        except (SafetensorError, KeyError) as error:
+            log.warning("%s is damaged and is made again: %s", path, error)
             path.unlink(missing_ok=True)
-            return None
+        return None
 
     def _keep(self, digest: bytes, digests: list[bytes], vectors: Tensor) -> None:
         rows = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8)
