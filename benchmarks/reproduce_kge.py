@@ -18,12 +18,11 @@ from typing import Any
 
 from benchmarks import pykeen_rerun
 from benchmarks.protocol import Benchmark, Found, fingerprints, parser
+from benchmarks.recipes import ADAGRAD, recipe_of, with_seed
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.models.build import ModelConfig
 from pyg_kgtransfer.objectives.build import ObjectiveConfig
 from pyg_kgtransfer.sources.datasets import load
-from pyg_kgtransfer.training.batches import BatchOptions
-from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.ranking import alone, evaluate
 from pyg_kgtransfer.transfer.recipe import Recipe
@@ -87,21 +86,16 @@ def _recipe(
     schedule: str = "constant",
 ) -> Recipe:
     """A shallow model with its loss and training; what is not listed is the same for all."""
-    return Recipe(
+    return recipe_of(
         ModelConfig(encoder="shallow", decoder=decoder, width=width),
         loss,
-        BatchOptions(batch_size=batch_size),
-        TrainConfig(
-            epochs=epochs,
-            optimizer=optimizer[0],
-            learning_rate=optimizer[1],
-            schedule=schedule,
-            validate_every=5,
-            patience=6 if schedule == "constant" else None,
-            save_every=epochs,
-            save_seconds=60,
-            progress=False,
-        ),
+        optimizer,
+        batch_size=batch_size,
+        epochs=epochs,
+        schedule=schedule,
+        patience=6 if schedule == "constant" else None,
+        save_every=epochs,
+        save_seconds=60,
     )
 
 
@@ -124,34 +118,34 @@ def _sampled(
     return _recipe(decoder, loss, ("adam", rate), schedule="linear", **options)
 
 
-_ADAGRAD, _ADAM = ("adagrad", 0.1), ("adam", 5e-3)
+_ADAM = ("adam", 5e-3)
 _SMALL_ROTATE = _sampled("rotate", 6.0, 64, 2e-2, epochs=100, width=128)
-_FB15K237 = _recipe("complex", _one_vs_all(0.02), _ADAGRAD, epochs=100, batch_size=1024)
+_FB15K237 = _recipe("complex", _one_vs_all(0.02), ADAGRAD, epochs=100, batch_size=1024)
 RECIPES: Mapping[tuple[str, str], Recipe] = {
-    ("umls", "distmult"): _recipe("distmult", _one_vs_all(0.003), _ADAGRAD, epochs=100),
-    ("umls", "complex"): _recipe("complex", _one_vs_all(0.005), _ADAGRAD, epochs=100),
+    ("umls", "distmult"): _recipe("distmult", _one_vs_all(0.003), ADAGRAD, epochs=100),
+    ("umls", "complex"): _recipe("complex", _one_vs_all(0.005), ADAGRAD, epochs=100),
     ("umls", "rotate"): _SMALL_ROTATE,
     ("umls", "transe"): _recipe("transe_l2", _one_vs_all(), _ADAM, epochs=100, width=128),
     ("umls", "compgcn"): _with_compgcn(
         _recipe("distmult", _one_vs_all(), _ADAM, epochs=60, width=128, batch_size=512)
     ),
-    ("kinship", "distmult"): _recipe("distmult", _one_vs_all(0.01), _ADAGRAD, epochs=100),
-    ("kinship", "complex"): _recipe("complex", _one_vs_all(0.01), _ADAGRAD, epochs=100),
+    ("kinship", "distmult"): _recipe("distmult", _one_vs_all(0.01), ADAGRAD, epochs=100),
+    ("kinship", "complex"): _recipe("complex", _one_vs_all(0.01), ADAGRAD, epochs=100),
     ("kinship", "rotate"): _SMALL_ROTATE,
     ("kinship", "transe"): _recipe("transe_l1", _one_vs_all(), _ADAM, epochs=200, width=128),
     ("kinship", "compgcn"): _with_compgcn(
         _recipe("distmult", _one_vs_all(), _ADAM, epochs=60, width=128, batch_size=512)
     ),
     ("codex-s", "distmult"): _recipe(
-        "distmult", _one_vs_all(0.01), _ADAGRAD, epochs=60, batch_size=512
+        "distmult", _one_vs_all(0.01), ADAGRAD, epochs=60, batch_size=512
     ),
     ("codex-s", "complex"): _recipe(
-        "complex", _one_vs_all(0.01), _ADAGRAD, epochs=120, width=512, batch_size=1024
+        "complex", _one_vs_all(0.01), ADAGRAD, epochs=120, width=512, batch_size=1024
     ),
     ("codex-s", "rotate"): _sampled("rotate", 6.0, 128, 1e-2, epochs=60, width=128),
     ("codex-s", "transe"): _sampled("transe_l2", 9.0, 128, 1e-2, epochs=60, width=256),
     ("codex-s", "compgcn"): _with_compgcn(
-        _recipe("distmult", _one_vs_all(0.005), _ADAGRAD, epochs=40, width=128, batch_size=512)
+        _recipe("distmult", _one_vs_all(0.005), ADAGRAD, epochs=40, width=128, batch_size=512)
     ),
     ("fb15k-237", "complex"): replace(
         _FB15K237,
@@ -161,15 +155,6 @@ RECIPES: Mapping[tuple[str, str], Recipe] = {
         validation_size=2000,
     ),
 }
-
-
-def with_seed(chosen: Recipe, seed: int) -> Recipe:
-    """The same recipe with a seed for weights and batches."""
-    return replace(
-        chosen,
-        batches=replace(chosen.batches, seed=seed),
-        training=replace(chosen.training, seed=seed),
-    )
 
 
 def train_and_rank(name: str, split: Split, chosen: Recipe, run_dir: Path | None = None) -> Found:

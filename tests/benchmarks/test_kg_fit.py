@@ -8,22 +8,19 @@ import pytest
 import torch
 
 from benchmarks import kg_fit as benchmark
-from benchmarks.kg_fit import (
-    BASE_TRIALS,
+from benchmarks import kg_fit_models as models
+from benchmarks.kg_fit import Runs, gains, relative, stepwise
+from benchmarks.kg_fit_models import (
     DATA,
-    FIT_TRIALS,
     MODELS,
     ON,
     STAGES,
-    Runs,
     Setting,
-    Task,
-    fit_config,
-    gains,
-    hits_of,
-    relative,
-    stepwise,
+    base_trials,
+    fit_trials,
+    trials_around,
 )
+from benchmarks.kg_fit_task import Task, hits_of
 from benchmarks.protocol import Benchmark, fingerprints, parser
 from pyg_kgtransfer.evaluation.result import LinkPredictionResult
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
@@ -48,7 +45,9 @@ def test_hits_are_counted_by_side() -> None:
 
 
 def test_base_and_text_have_as_many_trials_and_every_set_its_models() -> None:
-    assert len(BASE_TRIALS) == len(FIT_TRIALS) == 4
+    for model in MODELS:
+        assert len(base_trials(model)) == len(fit_trials(Setting())) == 4
+        assert len(set(trials_around("best", Setting(), model).values())) == 2
     assert set(ON) == set(DATA)
     assert len(ON["codex-s"]) == 9
     assert all(set(models) <= set(MODELS) for models in ON.values())
@@ -58,7 +57,14 @@ def test_each_stage_adds_a_constraint() -> None:
     names = ("anchor", "cohesion", "separation", "distance")
     counts = [sum(getattr(STAGES[stage], name) > 0 for name in names) for stage in STAGES]
     assert counts == [0, 1, 2, 3, 4]
-    assert fit_config(Setting(adapter=7), "anchor").adapter == 7
+    assert Setting(adapter=7).kg_fit("anchor").adapter == 7
+
+
+def test_second_trials_change_the_firmness_or_the_rate_where_there_is_none() -> None:
+    around = trials_around("best", Setting(rate=2.0), "transe")
+    assert [t.firmness for t in around.values()] == [0.5, 2.0]
+    around = trials_around("best", Setting(rate=2.0), "conve")
+    assert [(t.rate, t.firmness) for t in around.values()] == [(1.0, 1.0), (4.0, 1.0)]
 
 
 def test_a_setting_changes_rate_firmness_and_share() -> None:
@@ -79,20 +85,22 @@ def test_runs_of_a_model_give_gains_of_every_stage(tmp_path: Path, monkeypatch) 
         model=replace(given.model, width=8),
         training=replace(given.training, epochs=1, validate_every=1),
     )
-    monkeypatch.setattr(benchmark, "MODELS", {"transe": short})
+    monkeypatch.setattr(models, "MODELS", {"transe": short})
     monkeypatch.setattr(benchmark, "split_of", lambda name: split)
     data = {"world": fingerprints(split)}
     arguments = ["--seeds", "0", "1", "--out", str(tmp_path / "kg_fit.json")]
     run = Benchmark.begin("kg_fit", parser("").parse_args(arguments), data=data)
     task = Task("world", split, {}, TfidfText(128))
     task.make_tree()
+    task.make_tree("shuffled")
+    assert not torch.equal(task.vectors(8), task.vectors(8, "shuffled"))
     stepwise(Runs(run, task), "transe", stages=("mixture", "kg_fit"))
     figures, rows = gains(run, "world")
     assert [(row["stage"], row["seeds"]) for row in rows] == [
-        ("base", 2), ("mixture", 2), ("kg_fit", 2)
+        ("base", 2), ("mixture", 2), ("kg_fit", 2), ("shuffled", 2)
     ]  # fmt: skip
     assert figures["world.mean_gain"] == figures["world.transe.kg_fit.gain"]
     low, high = (figures[f"world.transe.kg_fit.gain_{end}"] for end in ("low", "high"))
     assert low <= figures["world.mean_gain"] <= high
-    assert sum(name.startswith("trial") for name in run.done) == 8
+    assert sum(name.startswith("trial") for name in run.done) == 12
     assert task.built["clusters"] >= 1
