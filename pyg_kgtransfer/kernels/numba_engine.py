@@ -1,6 +1,8 @@
 """CPU: sums over edges in fused loops, compiled by Numba; nothing of an edge's size is written."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -215,15 +217,22 @@ def _even_bounds(offsets: np.ndarray) -> np.ndarray:
 
 def _run(name: str, *arguments: Any) -> Any:
     """Call a loop of ``numba_loops`` with as many threads as torch has."""
-    import numba
-
     from pyg_kgtransfer.kernels import numba_loops
+
+    with torch_threads():
+        return getattr(numba_loops, name)(*arguments)
+
+
+@contextlib.contextmanager
+def torch_threads() -> Iterator[None]:
+    """Numba's loops run on as many threads as torch has, which has as many as before after it."""
+    import numba
 
     _threads.are_running = True
     threads, before = torch.get_num_threads(), numba.get_num_threads()
     numba.set_num_threads(min(threads, before))
     try:
-        return getattr(numba_loops, name)(*arguments)
+        yield
     finally:
         numba.set_num_threads(before)
         if torch.get_num_threads() != threads:  # Numba's first launch sets OpenMP's number, too

@@ -4,11 +4,12 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pyg_kgtransfer.kernels.numba_engine import torch_threads, why_not
 from pyg_kgtransfer.process import progress_bar
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
 from pyg_kgtransfer.sources.word_vectors import WordVectors
@@ -16,6 +17,9 @@ from pyg_kgtransfer.training.loss_meter import NotFiniteError
 
 log = logging.getLogger(__name__)
 _BATCH = 4096  # pairs at a time where no loop is compiled
+_GROUPS = 8  # of words: so many threads can learn side by side
+_BLOCK_WORDS = 256  # whose vectors stay in the processor's cache
+Tables = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -115,14 +119,14 @@ def train_glove(
     generator = torch.Generator().manual_seed(options.seed)
     tables = _start(counts, options, start, generator)
     weight = (value / options.x_max).pow(options.exponent).clamp(max=1.0)
-    given = (row.long(), column.long(), value.log(), weight)
-    one_pass = _compiled_pass if find_spec("numba") else _batched_pass
+    passes = (_BatchedPasses if why_not(torch.device("cpu")) else _CompiledPasses)(
+        (row, column, value.log(), weight), tables, options.learning_rate
+    )
     losses = []
     begun = time.perf_counter()
     with progress_bar("epochs", options.epochs, show=progress) as advance:
         for epoch in range(1, options.epochs + 1):
-            order = torch.randperm(len(row), generator=generator)
-            loss = one_pass(order, given, tables, options.learning_rate) / len(row)
+            loss = passes.loss_of_one(generator) / len(row)
             if not math.isfinite(loss):
                 raise NotFiniteError(f"the loss must be finite (got {loss} in epoch {epoch})")
             losses.append(loss)
@@ -145,7 +149,7 @@ def _start(
     options: GloVeTraining,
     start: WordVectors | None,
     generator: torch.Generator,
-) -> tuple[Tensor, ...]:
+) -> Tables:
     """Vectors and biases, then the sums of their squared gradients."""
     number, width = len(counts.words), options.width
     word, context = (
@@ -165,33 +169,85 @@ def _start(
     return (*tables, *map(torch.ones_like, tables))
 
 
-def _compiled_pass(
-    order: Tensor, given: tuple[Tensor, ...], tables: tuple[Tensor, ...], rate: float
-) -> float:
-    from pyg_kgtransfer.kernels.glove_loops import adagrad_pass
+class _CompiledPasses:
+    """Passes in a compiled loop, on all threads; the result is the same for any number of them.
 
-    arrays = tuple(table.numpy() for table in tables)
-    return float(adagrad_pass(order.numpy(), *(table.numpy() for table in given), arrays, rate))
+    Words are dealt to groups, and in each to blocks of words of like frequency. The pairs of two
+    blocks are a tile: its vectors stay in the processor's cache. Tiles of different groups of words
+    and of contexts share no vector, so that they are learned side by side.
+
+    Source: the groups are those of Gemulla et al. 2011, "Large-scale matrix factorization with
+    distributed stochastic gradient descent", section 4.
+    """
+
+    def __init__(self, given: Tables, tables: Tables, rate: float) -> None:
+        row, column = given[:2]
+        self.rate = rate
+        blocks = -(-len(tables[0]) // (_GROUPS * _BLOCK_WORDS))
+        of_row, of_column = _Places.of(row), _Places.of(column)
+        stratum = of_row.group * _GROUPS + of_column.group
+        tile = (stratum * blocks + of_row.block) * blocks + of_column.block
+        order = torch.argsort(tile, stable=True)
+        sizes = torch.bincount(tile, minlength=_GROUPS**2 * blocks**2)
+        self.tiles = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
+        self.strata = torch.arange(_GROUPS**2 + 1) * blocks**2
+        self.visits = torch.arange(len(sizes))
+        self.order = torch.arange(len(row), dtype=torch.int32)
+        self.given = tuple(table[order] for table in given)
+        self.tables = tables
+
+    def loss_of_one(self, generator: torch.Generator) -> float:
+        """The sum of the losses of one pass."""
+        from pyg_kgtransfer.kernels.glove_loops import adagrad_pass, shuffle_tiles
+
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        tile = torch.rand(len(self.strata) - 1, int(self.strata[1]), generator=generator)
+        self.visits = (tile.argsort(dim=1) + self.strata[:-1].unsqueeze(1)).view(-1)
+        with torch_threads():
+            shuffle_tiles(self.order.numpy(), self.tiles.numpy(), seed)
+            loss = adagrad_pass(
+                *(t.numpy() for t in (self.order, self.tiles, self.visits, self.strata)),
+                tuple(table.numpy() for table in self.given),
+                tuple(table.numpy() for table in self.tables),
+                self.rate,
+            )
+        return float(loss)
 
 
-def _batched_pass(
-    order: Tensor, given: tuple[Tensor, ...], tables: tuple[Tensor, ...], rate: float
-) -> float:
+class _Places(NamedTuple):
+    """Group of each word, and block within it; frequent words have low ids."""
+
+    group: Tensor
+    block: Tensor
+
+    @classmethod
+    def of(cls, words: Tensor) -> "_Places":
+        return cls(words % _GROUPS, words.div(_GROUPS * _BLOCK_WORDS, rounding_mode="floor"))
+
+
+class _BatchedPasses:
     """The same by batches: the pairs of a batch see the vectors as they were before it."""
-    word, context, word_bias, context_bias, *squares = tables
-    total = 0.0
-    for batch in order.split(_BATCH):
-        row, column, logs, weight = (table[batch] for table in given)
-        w, c = word[row], context[column]
-        gap = (w * c).sum(1) + word_bias[row] + context_bias[column] - logs
-        pull = weight * gap
-        total += float((pull * gap).sum())
-        for table, square, at, gradient in (
-            (word, squares[0], row, pull.unsqueeze(1) * c),
-            (context, squares[1], column, pull.unsqueeze(1) * w),
-            (word_bias, squares[2], row, pull),
-            (context_bias, squares[3], column, pull),
-        ):
-            table.index_add_(0, at, -rate * gradient / square[at].sqrt())
-            square.index_add_(0, at, gradient.square())
-    return total
+
+    def __init__(self, given: Tables, tables: Tables, rate: float) -> None:
+        self.given, self.tables, self.rate = given, tables, rate
+
+    def loss_of_one(self, generator: torch.Generator) -> float:
+        """The sum of the losses of one pass."""
+        word, context, word_bias, context_bias, *squares = self.tables
+        total = 0.0
+        order = torch.randperm(len(self.given[0]), generator=generator)
+        for batch in order.split(_BATCH):
+            row, column, logs, weight = (table[batch] for table in self.given)
+            w, c = word[row], context[column]
+            gap = (w * c).sum(1) + word_bias[row] + context_bias[column] - logs
+            pull = weight * gap
+            total += float((pull * gap).sum())
+            for table, square, at, gradient in (
+                (word, squares[0], row, pull.unsqueeze(1) * c),
+                (context, squares[1], column, pull.unsqueeze(1) * w),
+                (word_bias, squares[2], row, pull),
+                (context_bias, squares[3], column, pull),
+            ):
+                table.index_add_(0, at, -self.rate * gradient / square[at].sqrt())
+                square.index_add_(0, at, gradient.square())
+        return total

@@ -1,8 +1,5 @@
 """GloVe alone: against a slow twin, without Numba, from other vectors."""
 
-import math
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +8,7 @@ from pyg_kgtransfer.graph.vocabulary import Vocabulary
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
 from pyg_kgtransfer.sources.word_vectors import WordVectors
 from pyg_kgtransfer.training import glove
-from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
+from pyg_kgtransfer.training.glove import GloVeTraining, Tables, _CompiledPasses, train_glove
 
 NUMBER = 12
 
@@ -26,49 +23,76 @@ def counts() -> Cooccurrences:
     return Cooccurrences(words, torch.ones(NUMBER).long(), row, column, value)
 
 
-def by_hand(counts: Cooccurrences, options: GloVeTraining) -> tuple[np.ndarray, list[float]]:
-    """Pair by pair, as the formula says, with the same start and order."""
-    generator = torch.Generator().manual_seed(options.seed)
-    w, u = ((torch.rand(NUMBER, options.width, generator=generator) - 0.5) / options.width
-            for _ in range(2))  # fmt: skip
-    w, u = w.double().numpy(), u.double().numpy()
-    b, c = np.zeros(NUMBER), np.zeros(NUMBER)
-    squares = [np.ones_like(t) for t in (w, u, b, c)]
-    row, column, value = (t.tolist() for t in counts.both_ways())
-    losses = []
-    for _ in range(options.epochs):
-        total = 0.0
-        for p in torch.randperm(len(row), generator=generator).tolist():
-            i, j, x = row[p], column[p], value[p]
-            gap = w[i] @ u[j] + b[i] + c[j] - math.log(x)
-            pull = min(1.0, (x / options.x_max) ** options.exponent) * gap
-            total += pull * gap
-            gradients = (pull * u[j], pull * w[i].copy(), pull, pull)
-            for table, square, at, g in zip((w, u, b, c), squares, (i, j, i, j), gradients,
-                                            strict=True):  # fmt: skip
-                table[at] -= options.learning_rate * g / np.sqrt(square[at])
-                square[at] += g**2
-        losses.append(total / len(row))
-    return w + u, losses
+def by_hand(order: list[int], given: Tables, tables: Tables, rate: float) -> tuple[list, float]:
+    """Pair by pair, as the formula says: the tables after it, and the sum of losses."""
+    w, u, b, c, *squares = (table.double().numpy().copy() for table in tables)
+    row, column, log, weight = (table.tolist() for table in given)
+    total = 0.0
+    for p in order:
+        i, j = row[p], column[p]
+        gap = w[i] @ u[j] + b[i] + c[j] - log[p]
+        pull = weight[p] * gap
+        total += pull * gap
+        gradients = (pull * u[j], pull * w[i].copy(), pull, pull)
+        steps = zip((w, u, b, c), squares, (i, j, i, j), gradients, strict=True)
+        for table, square, at, gradient in steps:
+            table[at] -= rate * gradient / np.sqrt(square[at])
+            square[at] += gradient**2
+    return [w, u, b, c, *squares], total
 
 
-@pytest.mark.skipif(find_spec("numba") is None, reason="Numba")
-def test_the_compiled_loop_does_what_the_formula_says(counts: Cooccurrences) -> None:
+def visited(passes: _CompiledPasses) -> list[int]:
+    """Positions of pairs in the order of a pass."""
+    groups = round((len(passes.strata) - 1) ** 0.5)
+    found: list[int] = []
+    for shift in range(groups):
+        for group in range(groups):
+            stratum = group * groups + (group + shift) % groups
+            for tile in passes.visits[passes.strata[stratum] : passes.strata[stratum + 1]]:
+                found += passes.order[passes.tiles[tile] : passes.tiles[tile + 1]].tolist()
+    return found
+
+
+@pytest.mark.parametrize("number", [12, 5000])  # words in one block of a group, and in several
+def test_the_compiled_pass_does_what_the_formula_says(number: int) -> None:
+    pytest.importorskip("numba")
+    generator = torch.Generator().manual_seed(number)
+    pairs = torch.randint(number, (2, 3000), generator=generator, dtype=torch.int32)
+    log, weight = torch.rand(2, 3000, generator=generator)
+    tables = [torch.rand(number, 5, generator=generator) - 0.5 for _ in range(2)]
+    tables += [torch.zeros(number) for _ in range(2)]
+    tables += [torch.ones_like(table) for table in tables]
+    given = (*pairs, log, weight)
+    passes = _CompiledPasses(given, tuple(t.clone() for t in tables), 0.1)
+    loss = passes.loss_of_one(torch.Generator().manual_seed(1))
+    order = visited(passes)
+    assert sorted(order) == list(range(3000))
+    assert order[:50] != sorted(order[:50])
+    wanted, total = by_hand(order, passes.given, tables, 0.1)
+    assert loss == pytest.approx(total, rel=1e-4)
+    for table, by_formula in zip(passes.tables, wanted, strict=True):
+        np.testing.assert_allclose(table.numpy(), by_formula, rtol=1e-3, atol=1e-5)
+
+
+def test_words_are_the_same_on_any_number_of_threads(counts: Cooccurrences) -> None:
     options = GloVeTraining(width=5, epochs=4, seed=3)
-    found = train_glove(counts, options)
-    vectors, losses = by_hand(counts, options)
-    np.testing.assert_allclose(found.vectors.vectors.numpy(), vectors, rtol=1e-3, atol=1e-4)
-    assert found.losses == pytest.approx(losses, rel=1e-4)
+    found, threads = train_glove(counts, options), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        assert torch.equal(train_glove(counts, options).word, found.word)
+    finally:
+        torch.set_num_threads(threads)
+    assert found.losses[-1] < found.losses[0]
     assert found.pairs_per_second > 0
-    assert torch.equal(train_glove(counts, options).word, found.word)
 
 
-def test_batches_learn_the_same_where_no_loop_is_compiled(counts, monkeypatch) -> None:
-    monkeypatch.setattr(glove, "find_spec", lambda name: None)
-    monkeypatch.setattr(glove, "_BATCH", 16)
+@pytest.mark.parametrize("compiled", [True, False])
+def test_words_that_stand_together_grow_alike(counts, monkeypatch, compiled: bool) -> None:
+    if not compiled:
+        monkeypatch.setattr(glove, "why_not", lambda device: "no loop")
+        monkeypatch.setattr(glove, "_BATCH", 16)
     found = train_glove(counts, GloVeTraining(width=5, epochs=40))
-    _, losses = by_hand(counts, GloVeTraining(width=5, epochs=40))
-    assert found.losses[-1] == pytest.approx(losses[-1], rel=0.3)
+    assert found.losses[-1] < 0.5 * found.losses[0]
     unit = torch.nn.functional.normalize(found.word, dim=1)
     alike = unit @ unit.t()
     assert alike[0, 2] > alike[0, 1]
