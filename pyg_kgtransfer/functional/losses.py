@@ -152,18 +152,27 @@ def flow_divergence(student: Tensor, teacher: Tensor, segment: Tensor, num_segme
     return per_edge.sum() / occupied.sum().clamp(min=1)
 
 
-def glove_loss(
-    score: Tensor, count: Tensor, *, x_max: float = 100.0, exponent: float = 0.75
-) -> Tensor:
-    """Mean of f(x) (score - log x)^2 with f(x) = min(1, (x / x_max) ^ exponent).
+def glove_weight(count: Tensor, *, x_max: float = 100.0, exponent: float = 0.75) -> Tensor:
+    """f(x) = min(1, (x / x_max) ^ exponent): how much pairs of words weigh.
 
     Args:
-        score: [P] w_i . u_j + b_i + c_j.
         count: [P] x, how often the two words stand together, above 0.
         x_max: Counts from which a pair weighs 1.
         exponent: Of rarer pairs' weights.
 
-    Source: Pennington, Socher and Manning 2014, "GloVe", eq. 8 and 9.
+    Source: Pennington, Socher and Manning 2014, "GloVe", eq. 9.
     """
-    weight = (count / x_max).pow(exponent).clamp(max=1.0)
+    return (count / x_max).pow(exponent).clamp(max=1.0)
+
+
+def glove_loss(score: Tensor, count: Tensor, weight: Tensor) -> Tensor:
+    """Mean of f(x) (score - log x)^2.
+
+    Args:
+        score: [P] w_i . u_j + b_i + c_j.
+        count: [P] x, how often the two words stand together, above 0.
+        weight: f(x) of each, [P]; or one number for all, where pairs were drawn by their weights.
+
+    Source: Pennington, Socher and Manning 2014, "GloVe", eq. 8.
+    """
     return (weight * (score - count.log()).square()).mean()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
-from pyg_kgtransfer.functional.losses import glove_loss
+from pyg_kgtransfer.functional.losses import glove_loss, glove_weight
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import Representations
 from pyg_kgtransfer.models.kg_model import KGModel
@@ -81,6 +81,9 @@ def word_width(decoder: Decoder, entity_width: int) -> int:
 class GloVeObjective(Objective):
     """f(X_ij) (w_i . u_j + b_i + c_j - log X_ij)^2 over a sample of pairs, and ties to entities.
 
+    Pairs are drawn in proportion to f(X_ij), which is the same in expectation and far less noisy
+    than to weigh pairs drawn alike, most of which hardly count.
+
     The tie is lambda times the mean of |e - M w|^2 over a sample of the entities that have words,
     with facts or without, w the mean of their words' vectors (w + u of each, as GloVe is used); of
     complex entities e is the real half.
@@ -116,6 +119,7 @@ class GloVeObjective(Objective):
     row: Tensor
     column: Tensor
     value: Tensor
+    upto: Tensor
     entity_of: Tensor
     tied: Tensor
 
@@ -134,7 +138,10 @@ class GloVeObjective(Objective):
             )
         self.options = GloVeOptions() if options is None else options
         self.entity_words, number = entity_words, len(counts.words)
-        for name, table in zip(("row", "column", "value"), counts.both_ways(), strict=True):
+        row, column, value = counts.both_ways()
+        weight = glove_weight(value, x_max=self.options.x_max, exponent=self.options.exponent)
+        upto = weight.double().cumsum(0)
+        for name, table in {"row": row, "column": column, "value": value, "upto": upto}.items():
             self.register_buffer(name, table, persistent=False)
         self.register_buffer("entity_of", entity_words.entity_of, persistent=False)
         self.register_buffer("tied", _tied(entity_words, self.options.mode), persistent=False)
@@ -152,22 +159,26 @@ class GloVeObjective(Objective):
         self, model: KGModel, representations: Representations, batch: Batch
     ) -> dict[str, Tensor]:
         """``words``, the loss of GloVe, and ``tie``, weighted, where ties weigh more than 0."""
-        options, generator = self.options, batch.generator
-        drawn = torch.randint(
-            len(self.row), (options.sample_size,), generator=generator, device=generator.device
-        )
+        drawn = self._pairs(batch.generator)
         row, column = self.row[drawn].long(), self.column[drawn].long()
-        vectors = self._vectors(representations)
-        score = (embedding(row, vectors) * embedding(column, self.context)).sum(1)
+        score = (self._vectors(representations, row) * embedding(column, self.context)).sum(1)
         score = score + self.word_bias[row] + self.context_bias[column]
-        terms = {
-            "words": glove_loss(
-                score, self.value[drawn], x_max=options.x_max, exponent=options.exponent
-            )
-        }
-        if options.tie:
-            terms["tie"] = options.tie * self._tie(vectors, representations, generator)
+        weight = self.upto[-1:].to(score) / len(self.row)
+        terms = {"words": glove_loss(score, self.value[drawn], weight)}
+        if self.options.tie:
+            terms["tie"] = self.options.tie * self._tie(representations, batch.generator)
         return terms
+
+    def _pairs(self, generator: torch.Generator) -> Tensor:
+        """A sample, by weight."""
+        place = torch.rand(
+            self.options.sample_size,
+            generator=generator,
+            device=generator.device,
+            dtype=torch.double,
+        )
+        found = torch.searchsorted(self.upto, place * self.upto[-1])
+        return found.clamp(max=len(self.row) - 1)
 
     @torch.no_grad()
     def begin_from(self, start: WordVectors) -> None:
@@ -191,31 +202,39 @@ class GloVeObjective(Objective):
     @torch.no_grad()
     def word_vectors(self, representations: Representations) -> WordVectors:
         """W + u of each word."""
-        vectors = self._vectors(representations) + self.context
+        every = torch.arange(len(self.word), device=self.word.device)
+        vectors = self._vectors(representations, every) + self.context
         return WordVectors(self.entity_words.words, vectors.detach())
 
-    def _vectors(self, representations: Representations) -> Tensor:
-        """[V, width] the vectors w; in shared mode those of entities where a word is one."""
+    def _vectors(self, representations: Representations, ids: Tensor) -> Tensor:
+        """The vectors w of words, [P] to [P, width]; in shared mode an entity's if one is it."""
+        own = embedding(ids, self.word)
         if self.options.mode == "tied":
-            return self.word
-        known = self.entity_of >= 0
-        entity = representations.rows(self.entity_of.clamp(min=0))[:, : self.word.shape[1]]
-        return torch.where(known.unsqueeze(1), entity, self.word)
+            return own
+        entity = self.entity_of[ids]
+        shared = representations.rows(entity.clamp(min=0))[:, : self.word.shape[1]]
+        return torch.where((entity >= 0).unsqueeze(1), shared, own)
 
-    def _tie(
-        self, vectors: Tensor, representations: Representations, generator: torch.Generator
-    ) -> Tensor:
-        ids = self.tied
+    def _tie(self, representations: Representations, generator: torch.Generator) -> Tensor:
+        ids, size = self.tied, self.options.sample_size
         if not len(ids):
-            return vectors.new_zeros(())
-        if len(ids) > self.options.sample_size:
-            size = (self.options.sample_size,)
-            ids = ids[torch.randint(len(ids), size, generator=generator, device=generator.device)]
-        mean = self.entity_words.means(vectors + self.context)[ids]
+            return self.word.new_zeros(())
+        if len(ids) > size:
+            drawn = torch.randint(len(ids), (size,), generator=generator, device=generator.device)
+            ids = ids[drawn]
+        mean = self._means(representations, ids)
         if self.map is not None:
             mean = mean @ self.map
         entity = representations.rows(ids)[:, : mean.shape[1]]
         return (entity - mean).square().sum(1).mean()
+
+    def _means(self, representations: Representations, ids: Tensor) -> Tensor:
+        """The mean w + u of the words of entities, [P] to [P, width]."""
+        words, context = self.entity_words, self.context
+        if self.options.mode == "tied":
+            return words.means(self.word, ids) + words.means(context, ids)
+        every = torch.arange(len(self.word), device=self.word.device)
+        return words.means(self._vectors(representations, every) + context, ids)
 
 
 def _tied(entity_words: EntityWords, mode: Mode) -> Tensor:
@@ -223,6 +242,5 @@ def _tied(entity_words: EntityWords, mode: Mode) -> Tensor:
     tied = entity_words.covered
     if mode == "shared":
         own = entity_words.entity_of
-        tied = tied.clone()
         tied[own[own >= 0]] = False
     return tied.nonzero().view(-1)

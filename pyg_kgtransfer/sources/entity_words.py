@@ -3,7 +3,6 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -13,7 +12,8 @@ from torch.nn.functional import embedding_bag
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
 from pyg_kgtransfer.sources.corpus import JOINT, words_of
 
-By = Literal["label", "tokens"]
+By = Literal["label", "tokens", "text"]
+_RARITY = 1e-3  # of a word's share of the corpus: below it words weigh alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,9 @@ class EntityWords:
         words: The vocabulary, V of them.
         offsets: [N + 1] int64, where the words of each entity begin.
         index: [E] int64, words, entity after entity.
+        share: [E] float32 above 0, of each word in its entity; those of an entity sum to 1.
+        entity_of: [V] int64, the entity that a word names alone; -1 where there is none, or
+            several.
 
     Example:
         >>> words = Vocabulary(["green", "tea", "wine"])
@@ -35,33 +38,51 @@ class EntityWords:
     words: Vocabulary
     offsets: Tensor
     index: Tensor
+    share: Tensor
+    entity_of: Tensor
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __repr__(self) -> str:
-        some, one = int(self.covered.sum()), int((self.offsets.diff() == 1).sum())
-        return f"EntityWords({some:,} of {len(self):,} entities have words, {one:,} have one)"
+        some, named = int(self.covered.sum()), int((self.entity_of >= 0).sum())
+        return (
+            f"EntityWords({some:,} of {len(self):,} entities have words, {named:,} are named by "
+            "one of their own)"
+        )
 
     @property
     def covered(self) -> Tensor:
         """Bool [N], whether an entity has words."""
         return self.offsets.diff() > 0
 
-    @cached_property
-    def entity_of(self) -> Tensor:
-        """[V] int64, the entity whose only word this is; -1 where there is none, or several."""
-        alone = (self.offsets.diff() == 1).nonzero().view(-1)
-        word = self.index[self.offsets[alone]]
-        found = torch.full((len(self.words),), -1)
-        found[word] = alone
-        found[torch.bincount(word, minlength=len(self.words)) > 1] = -1
-        return found
+    def means(self, table: Tensor, ids: Tensor | None = None) -> Tensor:
+        """The mean vector of each entity's words by their shares, 0 for one without.
 
-    def means(self, table: Tensor) -> Tensor:
-        """The mean vector of each entity's words, 0 for one without: [V, D] -> [N, D]."""
-        index, offsets = (t.to(table.device) for t in (self.index, self.offsets))
-        return embedding_bag(index, table, offsets, mode="mean", include_last_offset=True)
+        Args:
+            table: [V, D] vectors of words.
+            ids: [...] entities; ``None``: all.
+
+        Returns:
+            [..., D], or [N, D].
+        """
+        index, share, offsets = (t.to(table.device) for t in (self.index, self.share, self.offsets))
+        if ids is not None:
+            counts = offsets.diff()[ids.reshape(-1)]
+            ends = counts.cumsum(0)
+            first = torch.repeat_interleave(offsets[ids.reshape(-1)] - ends + counts, counts)
+            place = first + torch.arange(len(first), device=table.device)
+            index, share = index[place], share[place]
+            offsets = torch.cat([ends.new_zeros(1), ends])
+        found = embedding_bag(
+            index,
+            table,
+            offsets,
+            mode="sum",
+            per_sample_weights=share.to(table.dtype),
+            include_last_offset=True,
+        )
+        return found if ids is None else found.view(*ids.shape, table.shape[1])
 
 
 def entity_words(
@@ -69,6 +90,8 @@ def entity_words(
     words: Vocabulary,
     *,
     by: By = "label",
+    texts: Sequence[str] | None = None,
+    counts: Tensor | None = None,
     table: Mapping[str, str] | None = None,
     fold: bool = True,
     accents: bool = True,
@@ -80,35 +103,52 @@ def entity_words(
         words: Of a corpus, or of a file of vectors.
         by: ``"label"``: the one word that is the label; of a label of several words their joined
             mention (``new_york``). ``"tokens"``: that word, else all words of the label that are
-            known.
+            known. ``"text"``: besides, all known words of ``texts``.
+        texts: What is said of each entity, N of them, for ``"text"`` alone.
+        counts: [V] how often each word occurs: an entity's words have shares in proportion to
+            a / (a + p), p a word's share of all and a = 0.001, so that "the" hardly counts.
+            ``None``: like shares.
         table: Words of a label, blanks between, instead of what the label says.
         fold: Case does not matter.
         accents: Accents matter.
 
     Raises:
-        ValueError: If no entity has a word.
+        ValueError: If no entity has a word, or there are not as many texts as labels.
+
+    Source: the shares are those of Arora, Liang and Ma 2017, "A simple but tough-to-beat baseline
+    for sentence embeddings", algorithm 1, line 2.
 
     Example:
         >>> entity_words(["New York", "Oslo"], Vocabulary(["new_york", "tea"]))
-        EntityWords(1 of 2 entities have words, 1 have one)
+        EntityWords(1 of 2 entities have words, 1 are named by one of their own)
     """
+    if (by == "text") != (texts is not None) or (texts is not None and len(texts) != len(labels)):
+        raise ValueError(
+            f"texts must be given with by='text' alone, one for each of {len(labels):,} labels "
+            f"(got by={by!r} and {0 if texts is None else len(texts):,} texts)"
+        )
     shape = _Shape(fold, accents)
     ids: dict[str, int] = {}
     for i, word in enumerate(words):
         ids.setdefault(shape.of(word), i)  # the most frequent of those that look alike
     given = {} if table is None else table
-    offsets, index = [0], list[int]()
-    for label in labels:
+    offsets, index, owners = [0], list[int](), list[tuple[int, int]]()
+    for entity, label in enumerate(labels):
         if label in given:
-            found = [ids[w] for w in map(shape.of, given[label].split()) if w in ids]
+            name = [ids[w] for w in map(shape.of, given[label].split()) if w in ids]
+            is_own = len(name) == 1
         else:
             tokens = [shape.of(word) for word in words_of(label, fold=False)]
-            whole = JOINT.join(tokens)
-            if whole in ids:
-                found = [ids[whole]]
-            else:
-                found = [ids[t] for t in tokens if t in ids] if by == "tokens" else []
-        index += found
+            whole = ids.get(JOINT.join(tokens))
+            is_own = whole is not None
+            rest = [] if by == "label" else [ids[t] for t in tokens if t in ids]
+            name = rest if whole is None else [whole]
+        if is_own:
+            owners.append((name[0], entity))
+        index += name
+        if texts is not None:
+            said = (shape.of(word) for word in words_of(texts[entity], fold=False))
+            index += [ids[word] for word in said if word in ids]
         offsets.append(len(index))
     if not index:
         raise ValueError(
@@ -116,7 +156,27 @@ def entity_words(
             f"such as {', '.join(map(repr, list(labels)[:3]))}, among {len(words):,} words, such "
             f"as {', '.join(map(repr, words.names[:3]))})"
         )
-    return EntityWords(words, torch.tensor(offsets), torch.tensor(index))
+    bounds, found = torch.tensor(offsets), torch.tensor(index)
+    share = _shares(bounds, found, counts)
+    return EntityWords(words, bounds, found, share, _named(owners, len(words)))
+
+
+def _shares(offsets: Tensor, index: Tensor, counts: Tensor | None) -> Tensor:
+    weight = torch.ones(len(index), dtype=torch.double)
+    if counts is not None:
+        weight = _RARITY / (_RARITY + (counts.double() / counts.sum())[index])
+    entity = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
+    total = torch.zeros(len(offsets) - 1, dtype=torch.double).index_add_(0, entity, weight)
+    return (weight / total[entity]).float()
+
+
+def _named(owners: list[tuple[int, int]], number: int) -> Tensor:
+    """The entity of each word that names one alone."""
+    found = torch.full((number,), -1)
+    word, entity = torch.tensor(owners, dtype=torch.long).view(-1, 2).unbind(1)
+    found[word] = entity
+    found[torch.bincount(word, minlength=number) > 1] = -1
+    return found
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_kgtransfer.functional.losses import glove_weight
 from pyg_kgtransfer.kernels.numba_engine import torch_threads, why_not
 from pyg_kgtransfer.process import progress_bar
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
@@ -118,7 +119,7 @@ def train_glove(
         raise ValueError("there must be pairs of words to learn from (got none)")
     generator = torch.Generator().manual_seed(options.seed)
     tables = _start(counts, options, start, generator)
-    weight = (value / options.x_max).pow(options.exponent).clamp(max=1.0)
+    weight = glove_weight(value, x_max=options.x_max, exponent=options.exponent)
     passes = (_BatchedPasses if why_not(torch.device("cpu")) else _CompiledPasses)(
         (row, column, value.log(), weight), tables, options.learning_rate
     )

@@ -34,6 +34,7 @@ class JointGloVeConfig:
         final_alpha: At the end, reached linearly; ``None``: as at first.
         by: Which words are an entity's, see ``entity_words``.
         accents: Accents matter where words and labels are compared.
+        word_rate: Learning rate of words, in that of the model; above 0.
         words: Of the words' loss, and how words meet entities.
 
     Raises:
@@ -48,6 +49,7 @@ class JointGloVeConfig:
     final_alpha: float | None = None
     by: By = "tokens"
     accents: bool = True
+    word_rate: float = 0.2
     words: GloVeOptions = field(default_factory=GloVeOptions)
 
     def __post_init__(self) -> None:
@@ -55,6 +57,8 @@ class JointGloVeConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} must be in [0, 1] (got {value})")
+        if not self.word_rate > 0:
+            raise ValueError(f"word_rate must be above 0 (got {self.word_rate})")
 
 
 class JointGloVe(NamedTuple):
@@ -79,6 +83,7 @@ def joint_glove(
     recipe: Recipe | None = None,
     config: JointGloVeConfig | None = None,
     labels: Sequence[str] | None = None,
+    texts: Sequence[str] | None = None,
     start: WordVectors | None = None,
     run_dir: Path | None = None,
 ) -> JointGloVe:
@@ -93,11 +98,13 @@ def joint_glove(
         recipe: Any encoder and decoder.
         config: Weights; defaults if ``None``.
         labels: What each entity is called; ``None``: the graph's labels.
+        texts: What is said of each entity, where ``config.by`` is ``"text"``.
         start: Word vectors to begin from, of the words' width; others begin anew.
         run_dir: Where the log and the resume checkpoint go; ``None``: nowhere.
 
     Raises:
-        ValueError: If no entity has a word, or ``start`` has another width.
+        ValueError: If no entity has a word, ``start`` has another width, or texts are not given
+            where they are wanted.
 
     Source: Pennington, Socher and Manning 2014, "GloVe", for the words' loss.
 
@@ -118,7 +125,14 @@ def joint_glove(
     config = JointGloVeConfig() if config is None else config
     graph = target.train
     called = [graph.label(i) for i in range(graph.num_entities)] if labels is None else labels
-    words = entity_words(called, counts.words, by=config.by, accents=config.accents)
+    words = entity_words(
+        called,
+        counts.words,
+        by=config.by,
+        texts=texts,
+        counts=counts.counts,
+        accents=config.accents,
+    )
     linked = alone(graph)
     model = fresh_model(recipe, linked)
     with torch.random.fork_rng(devices=[]):
@@ -134,7 +148,19 @@ def joint_glove(
         {"link": config.alpha, "glove": 1 - config.alpha},
         final_weights={"link": last, "glove": 1 - last},
     )
-    history = fit(model, objective, linked, recipe=recipe, splits=[target], run_dir=run_dir)
+    rate = config.word_rate * recipe.training.learning_rate
+    history = fit(
+        model,
+        objective,
+        linked,
+        recipe=recipe,
+        splits=[target],
+        run_dir=run_dir,
+        parameter_groups=[
+            {"params": list(model.parameters())},
+            {"params": list(glove.parameters()), "lr": rate},
+        ],
+    )
     notes = {"joint_glove": asdict(config)}
     checkpoint = checkpoint_of(model, linked, history, recipe, notes=notes)
     encoded = checkpoint.model.encode(checkpoint.graph.tensors())

@@ -25,7 +25,7 @@ def test_a_label_is_one_word_or_none() -> None:
 def test_tokens_stand_in_for_a_label() -> None:
     found = entity_words(LABELS, WORDS, by="tokens")
     assert names(found) == [["new_york"], ["york"], ["new", "Rome"], [], []]
-    assert repr(found) == "EntityWords(3 of 5 entities have words, 2 have one)"
+    assert repr(found) == "EntityWords(3 of 5 entities have words, 2 are named by one of their own)"
 
 
 def test_case_and_accents_and_a_table() -> None:
