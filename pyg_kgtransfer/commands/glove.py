@@ -1,11 +1,13 @@
 """``kgt glove``: vectors of words from running text, alone or jointly with a graph's facts."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from pyg_kgtransfer.commands.inputs import DATA_HELP, load_split
 from pyg_kgtransfer.commands.outputs import Json, Show, checked_out, run_folder, save
+from pyg_kgtransfer.commands.texts import add_text_table, entity_text
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences, count_cooccurrences
@@ -44,6 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="DIR",
         help="with --data: folder for the log and a resume checkpoint",
     )
+    add_text_table(parser)
     parser.add_argument(
         "--start", type=str | None, metavar="FILE", help="word vectors to begin from"
     )
@@ -118,11 +121,19 @@ def _joint(
     out: Path | None,
     show: Show,
 ) -> tuple[WordVectors, Json]:
+    graph, texts = split.train, None
+    names: Mapping[str, str] = {}
+    if options.text or options.joint.by in ("text", "table"):
+        names, said = entity_text(options, split)
+        if options.joint.by in ("text", "table"):
+            texts = [said.get(entity, "") for entity in graph.entities]
     found = joint_glove(
         split,
         counts,
         recipe=options.recipe,
         config=options.joint,
+        labels=[names.get(e) or graph.label(i) for i, e in enumerate(graph.entities)],
+        texts=texts,
         start=start,
         run_dir=run_folder(options.run_dir),
     )

@@ -51,14 +51,7 @@ class Endpoint:
 def add_text_arguments(parser: ArgumentParser, *, data_help: str) -> None:
     """``--data``, and how its entities' texts become vectors."""
     parser.add_argument("--data", required=True, metavar="DATA", help=f"{data_help}: {DATA_HELP}")
-    parser.add_argument(
-        "--text",
-        type=str | None,
-        metavar="FILE",
-        help="what is said of the entities: a table with the columns entity and description, or "
-        "entity, name and description (default: the texts that come with the atlas or a named data "
-        "set, else the entities' names alone)",
-    )
+    add_text_table(parser)
     parser.add_argument(
         "--encoder",
         default=TFIDF,
@@ -79,6 +72,18 @@ def add_text_arguments(parser: ArgumentParser, *, data_help: str) -> None:
         metavar="DIR",
         help="where vectors of texts and a language model's answers are kept (default: below "
         "KGT_CACHE, else ~/.cache/pyg_kgtransfer)",
+    )
+
+
+def add_text_table(parser: ArgumentParser) -> None:
+    """``--text``."""
+    parser.add_argument(
+        "--text",
+        type=str | None,
+        metavar="FILE",
+        help="what is said of the entities: a table with the columns entity and description, or "
+        "entity, name and description (default: the texts that come with the atlas or a named data "
+        "set, else the entities' names alone)",
     )
 
 
@@ -132,18 +137,22 @@ def read_texts(options: Namespace) -> Texts:
     """The graph of ``--data`` and the words for its entities."""
     split = load_split(options.data)
     cache = Path(options.cache) if options.cache else Places.given().cache
-    entities = split.train.entities
-    if options.text:
-        found = read_entity_text(Path(options.text), entities)
-    elif options.data.partition(":")[0] == ATLAS:
-        names = load_atlas_names()
-        found = EntityText({}, {e: "; ".join(names[e]) for e in entities if e in names})
-    elif options.data.casefold() in DATASETS and DATASETS[options.data.casefold()].descriptions:
-        found = EntityText({}, load_descriptions(options.data))
-    else:
-        found = EntityText({}, {})
-    labels = {e: split.train.label(i) for i, e in enumerate(entities)}
+    found = entity_text(options, split)
+    graph = split.train
+    labels = {e: graph.label(i) for i, e in enumerate(graph.entities)}
     return Texts(split, EntityText(labels | found.names, found.descriptions), cache)
+
+
+def entity_text(options: Namespace, split: Split) -> EntityText:
+    """What ``--text`` says of the entities, else what is known of the atlas or a named set."""
+    entities, name = split.train.entities, options.data.casefold()
+    if options.text:
+        return read_entity_text(Path(options.text), entities)
+    if options.data.partition(":")[0] == ATLAS:
+        names = load_atlas_names()
+        return EntityText({}, {e: "; ".join(names[e]) for e in entities if e in names})
+    has_text = name in DATASETS and DATASETS[name].descriptions
+    return EntityText({}, load_descriptions(options.data) if has_text else {})
 
 
 def encoded(options: Namespace, texts: Texts, width: int) -> Tensor:

@@ -200,6 +200,32 @@ class GloVeObjective(Objective):
             table[known] = 0.5 * start.vectors[place[known]].to(table)
 
     @torch.no_grad()
+    def begin_with(self, word: Tensor, context: Tensor, biases: Tensor) -> None:
+        """Take trained vectors w and u ([V, width]) and biases ([2, V]) of all words."""
+        for parameter, given in (
+            (self.word, word),
+            (self.context, context),
+            (self.word_bias, biases[0]),
+            (self.context_bias, biases[1]),
+        ):
+            parameter.copy_(given)
+
+    @torch.no_grad()
+    def begin_entities(self, table: Tensor) -> None:
+        """Put entities that have words at the mean of theirs, [N, D] in place.
+
+        Under a learned map, the means are brought to the size that the vectors have, and the map
+        begins there; complex entities keep their imaginary half.
+        """
+        covered = self.entity_words.covered.to(table.device)
+        means = self.entity_words.means(self.word + self.context)[covered]
+        if self.map is not None:
+            scale = table.square().mean().sqrt() / means.square().mean().sqrt().clamp(min=1e-12)
+            self.map.copy_(scale * torch.eye(len(self.map), device=table.device))
+            means = scale * means
+        table[covered, : means.shape[1]] = means.to(table)
+
+    @torch.no_grad()
     def word_vectors(self, representations: Representations) -> WordVectors:
         """W + u of each word."""
         every = torch.arange(len(self.word), device=self.word.device)

@@ -1,6 +1,7 @@
 """How often words stand near each other, counted from text of any size in bounded memory."""
 
 import contextlib
+import hashlib
 import json
 import logging
 import shutil
@@ -75,13 +76,18 @@ class Cooccurrences:
             torch.cat([self.value, self.value[other]]),
         )
 
-    def save(self, path: Path) -> None:
-        """Write an ``.npz`` file that ``load`` and numpy read."""
-        words = np.frombuffer("\n".join(self.words.names).encode("utf-8"), dtype=np.uint8)
+    def save(self, path: Path, *, settings: str = "") -> None:
+        """Write an ``.npz`` file that ``load`` and numpy read.
+
+        Args:
+            path: Of the file.
+            settings: What decided the counts, kept with them.
+        """
         with whole_file(path) as part, part.open("wb") as file:
             np.savez(
                 file,
-                words=words,
+                words=_bytes("\n".join(self.words.names)),
+                settings=_bytes(settings),
                 counts=self.counts.numpy(),
                 row=self.row.numpy(),
                 column=self.column.numpy(),
@@ -107,6 +113,10 @@ class Cooccurrences:
             raise ValueError(f"{path} does not hold co-occurrences: {error}") from error
 
 
+def _bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
+
+
 _TABLES = ("counts", "row", "column", "value")
 
 
@@ -119,6 +129,9 @@ def count_cooccurrences(
     memory_mb: float = 256,
 ) -> Cooccurrences:
     """Count, and write the result to ``path``; a count that was interrupted goes on.
+
+    Where ``path`` holds the counts of the same files, as they are now, of the same words and
+    window, they are read instead.
 
     Each word meets the ``window`` words before it in its line, nearest first; words outside the
     vocabulary are passed over and take no place, and lines of more than 65,536 words are cut.
@@ -153,46 +166,71 @@ def count_cooccurrences(
         raise ValueError(f"window must be at least 1 (got {window})")
     if not memory_mb > 0:
         raise ValueError(f"memory_mb must be above 0 (got {memory_mb})")
-    count = _Count(corpus, words, path, window, memory_mb)
+    settings = _settings(corpus, words, window)
+    if path.exists() and _settings_in(path) == settings:
+        log.info("%s holds these counts already", path)
+        return Cooccurrences.load(path)
+    count = _Count(corpus, words, path, window, memory_mb, settings)
     tables = map(torch.from_numpy, count.result())
     found = Cooccurrences(words.words, torch.tensor(words.counts), *tables)
-    found.save(path)
+    found.save(path, settings=settings)
     count.clear()
     return found
+
+
+def _settings(corpus: Corpus, words: WordCounts, window: int) -> str:
+    """What decides the counts, as JSON."""
+    files = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in corpus.files]
+    mentions = hashlib.sha256(repr(sorted(corpus.mentions.items())).encode()).hexdigest()
+    return json.dumps([files, corpus.fold, mentions, window, words.words.fingerprint()])
+
+
+def _settings_in(path: Path) -> str:
+    """What decided the counts of a file; empty if it does not say, or holds something else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(file["settings"].tobytes().decode("utf-8"))
+    except (OSError, ValueError, KeyError):
+        return ""
 
 
 class _Count:
     """A count under way: a table in memory, sorted files on disk, and where reading stands."""
 
     def __init__(
-        self, corpus: Corpus, words: WordCounts, path: Path, window: int, memory_mb: float
+        self,
+        corpus: Corpus,
+        words: WordCounts,
+        path: Path,
+        window: int,
+        memory_mb: float,
+        settings: str,
     ) -> None:
         self.corpus, self.window, self.number = corpus, window, len(words.words)
         self.ids = {word: i for i, word in enumerate(words.words)}
         self.folder = path.with_name(f"{path.name}.parts")
         slots = int(memory_mb * 2**20 / _SLOT_BYTES)
         self.table = (_HashedSums if find_spec("numba") else _Sums)(slots, self.number, window)
-        files = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in corpus.files]
-        self.settings = json.loads(
-            json.dumps([files, corpus.fold, window, words.words.fingerprint()])
-        )
+        self.settings = settings
         self.place, self.shards = self._begun()
 
     def result(self) -> tuple[np.ndarray, ...]:
         """Row, column and value of all pairs, when the rest of the corpus is read."""
-        since = 0
+        since, is_whole = 0, True  # whether the table holds all up to the place, and no more
         try:
             for place, block in self._blocks():
-                start = 0
+                start, is_whole = 0, False
                 while start < len(block):
                     start = self.table.add(block, start)
                     if self.table.is_full:
                         self._empty()
-                self.place, since = place, since + len(block)
+                self.place, since, is_whole = place, since + len(block), True
                 if since >= _SAVE_TOKENS:
                     self._save()
                     since = 0
         except KeyboardInterrupt:
+            if is_whole:
+                self._save()
             log.warning("what was counted is in %s: the same count goes on there", self.folder)
             raise
         self._save()

@@ -1,7 +1,7 @@
-"""Which words stand for which entities: by label, by the words of a label, by a given table."""
+"""Which words stand for which entities: by label, by its words, by a text, by a given table."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +12,7 @@ from torch.nn.functional import embedding_bag
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
 from pyg_kgtransfer.sources.corpus import JOINT, words_of
 
-By = Literal["label", "tokens", "text"]
+By = Literal["label", "tokens", "text", "table"]
 _RARITY = 1e-3  # of a word's share of the corpus: below it words weigh alike
 
 
@@ -92,7 +92,6 @@ def entity_words(
     by: By = "label",
     texts: Sequence[str] | None = None,
     counts: Tensor | None = None,
-    table: Mapping[str, str] | None = None,
     fold: bool = True,
     accents: bool = True,
 ) -> EntityWords:
@@ -103,12 +102,12 @@ def entity_words(
         words: Of a corpus, or of a file of vectors.
         by: ``"label"``: the one word that is the label; of a label of several words their joined
             mention (``new_york``). ``"tokens"``: that word, else all words of the label that are
-            known. ``"text"``: besides, all known words of ``texts``.
-        texts: What is said of each entity, N of them, for ``"text"`` alone.
+            known. ``"text"``: besides, all known words of ``texts``. ``"table"``: as
+            ``"tokens"``, but of ``texts``, a table of your own.
+        texts: What is said of each entity, N of them, for ``"text"`` and ``"table"`` alone.
         counts: [V] how often each word occurs: an entity's words have shares in proportion to
             a / (a + p), p a word's share of all and a = 0.001, so that "the" hardly counts.
             ``None``: like shares.
-        table: Words of a label, blanks between, instead of what the label says.
         fold: Case does not matter.
         accents: Accents matter.
 
@@ -122,31 +121,27 @@ def entity_words(
         >>> entity_words(["New York", "Oslo"], Vocabulary(["new_york", "tea"]))
         EntityWords(1 of 2 entities have words, 1 are named by one of their own)
     """
-    if (by == "text") != (texts is not None) or (texts is not None and len(texts) != len(labels)):
+    wants_texts = by in ("text", "table")
+    if wants_texts != (texts is not None) or (texts is not None and len(texts) != len(labels)):
         raise ValueError(
-            f"texts must be given with by='text' alone, one for each of {len(labels):,} labels "
-            f"(got by={by!r} and {0 if texts is None else len(texts):,} texts)"
+            f"texts must be given with by='text' or 'table' alone, one for each of {len(labels):,} "
+            f"labels (got by={by!r} and {0 if texts is None else len(texts):,} texts)"
         )
     shape = _Shape(fold, accents)
     ids: dict[str, int] = {}
     for i, word in enumerate(words):
         ids.setdefault(shape.of(word), i)  # the most frequent of those that look alike
-    given = {} if table is None else table
+    names = texts if texts is not None and by == "table" else labels
     offsets, index, owners = [0], list[int](), list[tuple[int, int]]()
-    for entity, label in enumerate(labels):
-        if label in given:
-            name = [ids[w] for w in map(shape.of, given[label].split()) if w in ids]
-            is_own = len(name) == 1
-        else:
-            tokens = [shape.of(word) for word in words_of(label, fold=False)]
-            whole = ids.get(JOINT.join(tokens))
-            is_own = whole is not None
-            rest = [] if by == "label" else [ids[t] for t in tokens if t in ids]
-            name = rest if whole is None else [whole]
-        if is_own:
-            owners.append((name[0], entity))
-        index += name
-        if texts is not None:
+    for entity, name in enumerate(names):
+        tokens = [shape.of(word) for word in words_of(name, fold=False)]
+        whole = ids.get(JOINT.join(tokens))
+        if whole is not None:
+            index.append(whole)
+            owners.append((whole, entity))
+        elif by != "label":
+            index += [ids[token] for token in tokens if token in ids]
+        if texts is not None and by == "text":
             said = (shape.of(word) for word in words_of(texts[entity], fold=False))
             index += [ids[word] for word in said if word in ids]
         offsets.append(len(index))

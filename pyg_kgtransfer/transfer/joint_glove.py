@@ -8,12 +8,14 @@ from typing import NamedTuple
 import torch
 
 from pyg_kgtransfer.graph.splits import Split
+from pyg_kgtransfer.models.inputs import Lookup
 from pyg_kgtransfer.objectives.glove import GloVeObjective, GloVeOptions, word_width
 from pyg_kgtransfer.objectives.objective import Mixture
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
 from pyg_kgtransfer.sources.entity_words import By, entity_words
 from pyg_kgtransfer.sources.word_vectors import WordVectors
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
 from pyg_kgtransfer.transfer.ranking import alone
 from pyg_kgtransfer.transfer.recipe import (
     Recipe,
@@ -23,6 +25,8 @@ from pyg_kgtransfer.transfer.recipe import (
     task_objective,
     training_device,
 )
+
+_WARM_RATE = 0.1  # of learning words alone; twice GloVe's own, for small corpora
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class JointGloVeConfig:
         by: Which words are an entity's, see ``entity_words``.
         accents: Accents matter where words and labels are compared.
         word_rate: Learning rate of words, in that of the model; above 0.
+        warm_epochs: Passes over all pairs before, of words alone, where no vectors to begin from
+            are given; at least 0. Entities begin at the mean of their words then.
         words: Of the words' loss, and how words meet entities.
 
     Raises:
@@ -50,6 +56,7 @@ class JointGloVeConfig:
     by: By = "tokens"
     accents: bool = True
     word_rate: float = 0.2
+    warm_epochs: int = 15
     words: GloVeOptions = field(default_factory=GloVeOptions)
 
     def __post_init__(self) -> None:
@@ -57,6 +64,8 @@ class JointGloVeConfig:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} must be in [0, 1] (got {value})")
+        if self.warm_epochs < 0:
+            raise ValueError(f"warm_epochs must be at least 0 (got {self.warm_epochs})")
         if not self.word_rate > 0:
             raise ValueError(f"word_rate must be above 0 (got {self.word_rate})")
 
@@ -98,7 +107,8 @@ def joint_glove(
         recipe: Any encoder and decoder.
         config: Weights; defaults if ``None``.
         labels: What each entity is called; ``None``: the graph's labels.
-        texts: What is said of each entity, where ``config.by`` is ``"text"``.
+        texts: What is said of each entity, where ``config.by`` is ``"text"`` or
+            ``"table"``.
         start: Word vectors to begin from, of the words' width; others begin anew.
         run_dir: Where the log and the resume checkpoint go; ``None``: nowhere.
 
@@ -141,6 +151,22 @@ def joint_glove(
         glove = GloVeObjective(counts, words, width, config.words)
     if start is not None:
         glove.begin_from(start)
+    elif config.warm_epochs:
+        alone_first = train_glove(
+            counts,
+            GloVeTraining(
+                width,
+                epochs=config.warm_epochs,
+                learning_rate=_WARM_RATE,
+                x_max=config.words.x_max,
+                exponent=config.words.exponent,
+                seed=recipe.training.seed,
+            ),
+            progress=recipe.training.progress,
+        )
+        glove.begin_with(alone_first.word, alone_first.context, alone_first.biases)
+    if isinstance(model.encoder.inputs, Lookup) and (start is not None or config.warm_epochs):
+        glove.begin_entities(model.encoder.inputs.weight)
     glove.to(training_device(recipe.training))
     last = config.alpha if config.final_alpha is None else config.final_alpha
     objective = Mixture(

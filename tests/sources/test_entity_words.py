@@ -28,15 +28,45 @@ def test_tokens_stand_in_for_a_label() -> None:
     assert repr(found) == "EntityWords(3 of 5 entities have words, 2 are named by one of their own)"
 
 
-def test_case_and_accents_and_a_table() -> None:
-    found = entity_words(LABELS, WORDS, accents=False, table={"Oslo": "new york"})
-    assert names(found)[3:] == [["são"], ["new", "york"]]
+def test_case_and_accents() -> None:
+    assert names(entity_words(LABELS, WORDS, accents=False))[3:] == [["são"], []]
     assert names(entity_words(["York", "york"], WORDS, fold=False)) == [[], ["york"]]
 
 
 def test_the_only_word_of_one_entity_alone_is_its_own() -> None:
     found = entity_words(["York", "New Rome", "Rome", "rome"], WORDS, by="tokens")
     assert found.entity_of.tolist() == [-1, -1, 0, -1, -1, -1]
+
+
+def test_a_text_adds_words_and_a_table_replaces_them() -> None:
+    texts = ["big, in the new world", "", "", "", "York"]
+    found = entity_words(LABELS, WORDS, by="text", texts=texts)
+    assert names(found) == [["new_york", "new"], ["york"], ["new", "Rome"], [], ["york"]]
+    assert found.entity_of.tolist() == [0, -1, 1, -1, -1, -1]  # a label names, a text does not
+    found = entity_words(LABELS, WORDS, by="table", texts=texts)
+    assert names(found) == [["new"], [], [], [], ["york"]]
+    assert found.entity_of.tolist() == [-1, -1, 4, -1, -1, -1]
+    for options in ({"by": "text"}, {"texts": texts}, {"by": "table", "texts": texts[:2]}):
+        with pytest.raises(ValueError, match="one for each of 5 labels"):
+            entity_words(LABELS, WORDS, **options)
+
+
+def test_frequent_words_hardly_count() -> None:
+    counts = torch.tensor([0, 1, 999_999, 0, 0, 0])  # "york" is nearly all of the corpus
+    found = entity_words(["York new", "York"], WORDS, by="tokens", counts=counts)
+    weights = [1e-3 / (1e-3 + p) for p in (0.999999, 1e-6)]
+    assert found.share.tolist() == pytest.approx([*(w / sum(weights) for w in weights), 1.0])
+
+
+def test_means_of_some() -> None:
+    generator = torch.Generator().manual_seed(0)
+    texts = ["york rome", "", "new york new", "rome", "new"]
+    found = entity_words(LABELS, WORDS, by="text", texts=texts, counts=torch.arange(1, 7))
+    table = torch.rand(6, 3, generator=generator, dtype=torch.double, requires_grad=True)
+    ids = torch.tensor([[4, 0], [3, 0]])
+    assert torch.allclose(found.means(table, ids), found.means(table)[ids])
+    assert found.means(table, ids[:0]).shape == (0, 2, 3)
+    assert torch.autograd.gradcheck(lambda t: found.means(t, ids), (table,))
 
 
 def test_means() -> None:
