@@ -23,7 +23,7 @@ from pyg_kgtransfer.sources.whole_file import whole_file
 
 log = logging.getLogger(__name__)
 _BLOCK_TOKENS = 1 << 20  # words read, then counted
-_SAVE_TOKENS = 1 << 24  # words after which what was counted is put on disk: what a crash may lose
+_SAVE_TOKENS = 1 << 23  # words after which what was counted is put on disk: what a crash may lose
 _SLOT_BYTES = 12  # of a table of counts: a pair and its sum
 _FULL = 0.8  # share of a table's slots in use from which searching gets slow
 _LONGEST = 1 << 16  # words of a line; longer ones are cut

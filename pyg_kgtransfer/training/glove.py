@@ -118,7 +118,7 @@ def train_glove(
     if not len(row):
         raise ValueError("there must be pairs of words to learn from (got none)")
     generator = torch.Generator().manual_seed(options.seed)
-    tables = _start(counts, options, start, generator)
+    tables = start_tables(counts, options, start, generator)
     weight = glove_weight(value, x_max=options.x_max, exponent=options.exponent)
     passes = (_BatchedPasses if why_not(torch.device("cpu")) else _CompiledPasses)(
         (row, column, value.log(), weight), tables, options.learning_rate
@@ -145,7 +145,7 @@ def train_glove(
     )
 
 
-def _start(
+def start_tables(
     counts: Cooccurrences,
     options: GloVeTraining,
     start: WordVectors | None,

@@ -68,3 +68,14 @@ def test_bad_input(kgt: Kgt, corpus: Path, tmp_path: Path) -> None:
     assert_told(kgt(*ask, "--near", "tea"), "bad.txt:2: 2 numbers are wanted")
     assert_told(kgt(*ask), "ask something")
     assert not (tmp_path / "vectors.txt").exists()
+
+
+def test_jointly_with_what_is_said_of_entities(kgt: Kgt, corpus: Path, tmp_path: Path) -> None:
+    graph, said = write_split(tmp_path / "world", facts("city", "land")), tmp_path / "said.tsv"
+    said.write_text("".join(f"city {i}\tby the river\n" for i in range(12)))
+    ask = ["glove", "--corpus", corpus, "--min_count", 1, "--data", graph, *QUICK, "--text", said,
+           "--joint.words.sample_size", 64, "--json"]  # fmt: skip
+    out = ["--vectors", tmp_path / "v.txt", "--out", tmp_path / "text", "--joint.by", "text"]
+    assert kgt(*ask, *out).json["entities_with_words"] == 15
+    out = ["--vectors", tmp_path / "t.txt", "--out", tmp_path / "table", "--joint.by", "table"]
+    assert kgt(*ask, *out).json["entities_with_words"] == 12
