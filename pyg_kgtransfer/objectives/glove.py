@@ -31,7 +31,8 @@ class GloVeOptions:
         map: Of a tie, from words to entities: ``"identity"``, or ``"learned"``: a linear map that
             starts there.
         tie: lambda, the weight of the ties, at least 0.
-        sample_size: Pairs of words in each step, and at most so many ties; at least 1.
+        sample_size: Pairs of words in each step, at least 1.
+        tie_size: Ties in each step, at most; at least 1.
         x_max: Counts from which a pair weighs 1, above 0.
         exponent: Of rarer pairs' weights, (x / x_max) ^ exponent, above 0.
 
@@ -47,6 +48,7 @@ class GloVeOptions:
     map: Map = "identity"
     tie: float = 1.0
     sample_size: int = 8192
+    tie_size: int = 512
     x_max: float = 100.0
     exponent: float = 0.75
 
@@ -59,8 +61,9 @@ class GloVeOptions:
                 )
         if not self.tie >= 0:
             raise ValueError(f"tie must be at least 0 (got {self.tie})")
-        if self.sample_size < 1:
-            raise ValueError(f"sample_size must be at least 1 (got {self.sample_size})")
+        for name in ("sample_size", "tie_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 (got {getattr(self, name)})")
         for name in ("x_max", "exponent"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0 (got {getattr(self, name)})")
@@ -228,9 +231,15 @@ class GloVeObjective(Objective):
     @torch.no_grad()
     def word_vectors(self, representations: Representations) -> WordVectors:
         """W + u of each word."""
-        every = torch.arange(len(self.word), device=self.word.device)
-        vectors = self._vectors(representations, every) + self.context
+        vectors = self._every(representations) + self.context
         return WordVectors(self.entity_words.words, vectors.detach())
+
+    def _every(self, representations: Representations) -> Tensor:
+        """The vectors w of all words, [V, width]."""
+        if self.options.mode == "tied":
+            return self.word
+        every = torch.arange(len(self.word), device=self.word.device)
+        return self._vectors(representations, every)
 
     def _vectors(self, representations: Representations, ids: Tensor) -> Tensor:
         """The vectors w of words, [P] to [P, width]; in shared mode an entity's if one is it."""
@@ -242,7 +251,7 @@ class GloVeObjective(Objective):
         return torch.where((entity >= 0).unsqueeze(1), shared, own)
 
     def _tie(self, representations: Representations, generator: torch.Generator) -> Tensor:
-        ids, size = self.tied, self.options.sample_size
+        ids, size = self.tied, self.options.tie_size
         if not len(ids):
             return self.word.new_zeros(())
         if len(ids) > size:
@@ -256,11 +265,7 @@ class GloVeObjective(Objective):
 
     def _means(self, representations: Representations, ids: Tensor) -> Tensor:
         """The mean w + u of the words of entities, [P] to [P, width]."""
-        words, context = self.entity_words, self.context
-        if self.options.mode == "tied":
-            return words.means(self.word, ids) + words.means(context, ids)
-        every = torch.arange(len(self.word), device=self.word.device)
-        return words.means(self._vectors(representations, every) + context, ids)
+        return self.entity_words.means(self._every(representations) + self.context, ids)
 
 
 def _tied(entity_words: EntityWords, mode: Mode) -> Tensor:

@@ -23,7 +23,7 @@ class EntityWords:
     Attributes:
         words: The vocabulary, V of them.
         offsets: [N + 1] int64, where the words of each entity begin.
-        index: [E] int64, words, entity after entity.
+        index: [E] int64, words, entity after entity, ascending, each once.
         share: [E] float32 above 0, of each word in its entity; those of an entity sum to 1.
         entity_of: [V] int64, the entity that a word names alone; -1 where there is none, or
             several.
@@ -133,16 +133,16 @@ def entity_words(
         ids.setdefault(shape.of(word), i)  # the most frequent of those that look alike
     names = texts if texts is not None and by == "table" else labels
     offsets, index, owners = [0], list[int](), list[tuple[int, int]]()
-    for entity, name in enumerate(names):
+    for number, name in enumerate(names):
         tokens = [shape.of(word) for word in words_of(name, fold=False)]
         whole = ids.get(JOINT.join(tokens))
         if whole is not None:
             index.append(whole)
-            owners.append((whole, entity))
+            owners.append((whole, number))
         elif by != "label":
             index += [ids[token] for token in tokens if token in ids]
         if texts is not None and by == "text":
-            said = (shape.of(word) for word in words_of(texts[entity], fold=False))
+            said = (shape.of(word) for word in words_of(texts[number], fold=False))
             index += [ids[word] for word in said if word in ids]
         offsets.append(len(index))
     if not index:
@@ -151,18 +151,25 @@ def entity_words(
             f"such as {', '.join(map(repr, list(labels)[:3]))}, among {len(words):,} words, such "
             f"as {', '.join(map(repr, words.names[:3]))})"
         )
-    bounds, found = torch.tensor(offsets), torch.tensor(index)
-    share = _shares(bounds, found, counts)
-    return EntityWords(words, bounds, found, share, _named(owners, len(words)))
+    entity = torch.repeat_interleave(torch.arange(len(labels)), torch.tensor(offsets).diff())
+    merged = _merged(entity, torch.tensor(index), len(labels), len(words), counts)
+    return EntityWords(words, *merged, _named(owners, len(words)))
 
 
-def _shares(offsets: Tensor, index: Tensor, counts: Tensor | None) -> Tensor:
-    weight = torch.ones(len(index), dtype=torch.double)
+def _merged(
+    entity: Tensor, word: Tensor, num_entities: int, num_words: int, counts: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Offsets, words and shares; a word that is said twice has twice the share."""
+    weight = torch.ones(len(word), dtype=torch.double)
     if counts is not None:
-        weight = _RARITY / (_RARITY + (counts.double() / counts.sum())[index])
-    entity = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
-    total = torch.zeros(len(offsets) - 1, dtype=torch.double).index_add_(0, entity, weight)
-    return (weight / total[entity]).float()
+        weight = _RARITY / (_RARITY + (counts.double() / counts.sum())[word])
+    total = torch.zeros(num_entities, dtype=torch.double).index_add_(0, entity, weight)
+    both, place = torch.unique(entity * num_words + word, return_inverse=True)
+    share = torch.zeros(len(both), dtype=torch.double)
+    share.index_add_(0, place, weight / total[entity])
+    found = torch.bincount(both.div(num_words, rounding_mode="floor"), minlength=num_entities)
+    offsets = torch.cat([found.new_zeros(1), found.cumsum(0)])
+    return offsets, both % num_words, share.float()
 
 
 def _named(owners: list[tuple[int, int]], number: int) -> Tensor:

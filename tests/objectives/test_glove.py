@@ -101,6 +101,7 @@ def test_other_words_are_refused() -> None:
         ({"mode": "both"}, r"mode must be one of tied, shared \(got 'both'\)"),
         ({"map": "none"}, "map must be one of identity, learned"),
         ({"tie": -1.0}, "tie must be at least 0"),
+        ({"tie_size": 0}, "tie_size must be at least 1"),
         ({"sample_size": 0}, "sample_size must be at least 1"),
         ({"x_max": 0.0}, "x_max must be above 0"),
     ],

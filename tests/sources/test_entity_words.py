@@ -54,8 +54,10 @@ def test_a_text_adds_words_and_a_table_replaces_them() -> None:
 def test_frequent_words_hardly_count() -> None:
     counts = torch.tensor([0, 1, 999_999, 0, 0, 0])  # "york" is nearly all of the corpus
     found = entity_words(["York new", "York"], WORDS, by="tokens", counts=counts)
-    weights = [1e-3 / (1e-3 + p) for p in (0.999999, 1e-6)]
+    weights = [1e-3 / (1e-3 + p) for p in (1e-6, 0.999999)]  # "new" comes first
     assert found.share.tolist() == pytest.approx([*(w / sum(weights) for w in weights), 1.0])
+    found = entity_words(["York york york new"], WORDS, by="tokens")
+    assert (names(found), found.share.tolist()) == ([["new", "york"]], [0.25, 0.75])
 
 
 def test_means_of_some() -> None:
