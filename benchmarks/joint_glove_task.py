@@ -34,7 +34,7 @@ LISTS = {
     "verb143": "VERB-143", "ws353": "WS-353-ALL", "yp130": "YP-130",
 }  # fmt: skip
 EPOCHS = {"wn18rr": 8, "fb15k-237": 8}  # of training; elsewhere as in the recipes
-MIN_COUNT = 3
+MIN_COUNT = 5
 ALONE = GloVeTraining(epochs=15, learning_rate=0.1, x_max=10.0)  # for so small a corpus
 _NUMPY_BATCH = 4096
 
