@@ -50,9 +50,7 @@ PLOT_LISTS = ("men", "simlex999", "ws353")
 
 def config_of(mode: str, alpha: float = 0.5) -> JointGloVeConfig:
     """How facts and words learn together: the same for all graphs and models."""
-    return JointGloVeConfig(
-        alpha=alpha, by="text", words=GloVeOptions(mode=mode, map="learned", tie=0.1, x_max=10.0)
-    )
+    return JointGloVeConfig(alpha=alpha, by="text", words=GloVeOptions(mode=mode))
 
 
 class Runs:

@@ -35,7 +35,7 @@ LISTS = {
 }  # fmt: skip
 EPOCHS = {"wn18rr": 8, "fb15k-237": 8}  # of training; elsewhere as in the recipes
 MIN_COUNT = 5
-ALONE = GloVeTraining(epochs=15, learning_rate=0.1, x_max=10.0)  # for so small a corpus
+ALONE = GloVeTraining()
 _NUMPY_BATCH = 4096
 
 

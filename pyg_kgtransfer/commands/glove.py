@@ -54,6 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--max_words", type=int | None, help="at most so many words, the most frequent"
     )
+    parser.add_argument("--fold", type=bool, default=True, help="words without case")
     parser.add_argument("--window", type=int, default=10, help="how many words before it one meets")
     parser.add_argument(
         "--memory_mb", type=float, default=256.0, help="of the table of counts, in MiB"
@@ -82,6 +83,13 @@ def run(options: Namespace, show: Show) -> Json:
     if split is None:
         found = train_glove(counts, options.glove, start=start, progress=True)
         told |= {"losses": list(found.losses), "pairs_per_second": found.pairs_per_second}
+        learned = {
+            "epochs": len(found.losses),
+            "first_loss": found.losses[0],
+            "last_loss": found.losses[-1],
+            "pairs_per_second": round(found.pairs_per_second),
+        }
+        show(report.facts_table("learned", learned))
         words = found.vectors
     else:
         words, told = _joint(options, split, counts, start, told, out, show)
@@ -94,7 +102,7 @@ def _counted(options: Namespace, split: Split | None, vectors: Path) -> tuple[Co
     mentions: list[str] = []
     if split is not None and options.join_mentions:
         mentions = [split.train.label(i) for i in range(split.train.num_entities)]
-    corpus = Corpus.at(Path(options.corpus), mentions=mentions)
+    corpus = Corpus.at(Path(options.corpus), fold=options.fold, mentions=mentions)
     words = count_words(corpus, min_count=options.min_count, max_words=options.max_words)
     counts = count_cooccurrences(
         corpus,

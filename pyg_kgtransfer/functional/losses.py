@@ -152,7 +152,7 @@ def flow_divergence(student: Tensor, teacher: Tensor, segment: Tensor, num_segme
     return per_edge.sum() / occupied.sum().clamp(min=1)
 
 
-def glove_weight(count: Tensor, *, x_max: float = 100.0, exponent: float = 0.75) -> Tensor:
+def glove_weight(count: Tensor, *, x_max: float, exponent: float) -> Tensor:
     """f(x) = min(1, (x / x_max) ^ exponent): how much pairs of words weigh.
 
     Args:

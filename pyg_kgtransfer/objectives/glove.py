@@ -29,7 +29,7 @@ class GloVeOptions:
             their words'. ``"shared"``: the only word of an entity has the entity's vector; entities
             of several words are tied.
         map: Of a tie, from words to entities: ``"identity"``, or ``"learned"``: a linear map that
-            starts there.
+            starts there, or at the multiple of it that has the entities' size.
         tie: lambda, the weight of the ties, at least 0.
         sample_size: Pairs of words in each step, at least 1.
         tie_size: Ties in each step, at most; at least 1.
@@ -41,15 +41,15 @@ class GloVeOptions:
 
     Example:
         >>> GloVeOptions(mode="shared").x_max
-        100.0
+        10.0
     """
 
     mode: Mode = "tied"
-    map: Map = "identity"
-    tie: float = 1.0
+    map: Map = "learned"
+    tie: float = 0.1
     sample_size: int = 8192
     tie_size: int = 512
-    x_max: float = 100.0
+    x_max: float = 10.0
     exponent: float = 0.75
 
     def __post_init__(self) -> None:

@@ -27,6 +27,9 @@ Tables = tuple[Tensor, ...]
 class GloVeTraining:
     """How GloVe is trained.
 
+    Rate, ``x_max`` and passes suit corpora of millions of words; GloVe's paper has 0.05, 100 and 50
+    or more for billions.
+
     Attributes:
         width: D, at least 1.
         epochs: Passes over the pairs, at least 1.
@@ -40,13 +43,13 @@ class GloVeTraining:
 
     Example:
         >>> GloVeTraining(width=50).epochs
-        25
+        15
     """
 
     width: int = 100
-    epochs: int = 25
-    learning_rate: float = 0.05
-    x_max: float = 100.0
+    epochs: int = 15
+    learning_rate: float = 0.1
+    x_max: float = 10.0
     exponent: float = 0.75
     seed: int = 0
 

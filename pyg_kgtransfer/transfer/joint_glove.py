@@ -26,8 +26,6 @@ from pyg_kgtransfer.transfer.recipe import (
     training_device,
 )
 
-_WARM_RATE = 0.1  # of learning words alone; twice GloVe's own, for small corpora
-
 
 @dataclass(frozen=True)
 class JointGloVeConfig:
@@ -157,7 +155,6 @@ def joint_glove(
             GloVeTraining(
                 width,
                 epochs=config.warm_epochs,
-                learning_rate=_WARM_RATE,
                 x_max=config.words.x_max,
                 exponent=config.words.exponent,
                 seed=recipe.training.seed,

@@ -29,7 +29,7 @@ def made(mode: str, decoder: str, **options: object):
     width = word_width(model.decoder, 4)
     objective = GloVeObjective(
         COUNTS, entity_words(LABELS, WORDS, by="tokens"), width,
-        GloVeOptions(mode=mode, sample_size=4000, **options),
+        GloVeOptions(mode=mode, sample_size=4000, **{"map": "identity", "x_max": 100.0} | options),
     )  # fmt: skip
     graph = kgt.KnowledgeGraph(kgt.Vocabulary(LABELS), kgt.Vocabulary(["r"]), BATCH_IDS, "world")
     return model, objective, model.encode(graph.tensors())
@@ -124,7 +124,10 @@ def test_trained_jointly_entities_without_facts_come_to_lie_with_their_words(tmp
     config = kgt.ModelConfig(encoder="shallow", decoder="transe_l2", width=4, reciprocal=False)
     model = kgt.build_model(config, num_entities=4, num_relations=1)
     glove = GloVeObjective(
-        counts, entity_words(train.entities.names, words.words), 4, GloVeOptions(sample_size=64)
+        counts,
+        entity_words(train.entities.names, words.words),
+        4,
+        GloVeOptions(sample_size=64, map="identity", tie=1.0),
     )
     loss = partial(losses.self_adversarial_loss, margin=2.0, temperature=1.0)
     task = kgt.NegativeSampling(loss, num_negatives=4)
