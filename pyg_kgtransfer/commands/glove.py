@@ -1,5 +1,6 @@
 """``kgt glove``: vectors of words from running text, alone or jointly with a graph's facts."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences, count_cooccurrences
 from pyg_kgtransfer.sources.corpus import Corpus, count_words
 from pyg_kgtransfer.sources.word_vectors import WordVectors, read_word_vectors, write_word_vectors
-from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
+from pyg_kgtransfer.training.glove import GloVeInterrupted, GloVeTraining, train_glove
 from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
 from pyg_kgtransfer.transfer.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 USAGE = "kgt glove --corpus PATH --vectors FILE [--data DATA --out DIR]"
 
@@ -81,7 +84,12 @@ def run(options: Namespace, show: Show) -> Json:
     counts, told = _counted(options, split, vectors)
     show(report.facts_table("words", told))
     if split is None:
-        found = train_glove(counts, options.glove, start=start, progress=True)
+        try:
+            found = train_glove(counts, options.glove, start=start, progress=True)
+        except GloVeInterrupted as stopped:
+            write_word_vectors(stopped.found.vectors, vectors)
+            log.warning("%s: %s has what was learned; go on with --start", stopped, vectors)
+            raise
         told |= {"losses": list(found.losses), "pairs_per_second": found.pairs_per_second}
         learned = {
             "epochs": len(found.losses),

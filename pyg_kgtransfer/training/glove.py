@@ -83,6 +83,14 @@ class GloVe:
     pairs_per_second: float
 
 
+class GloVeInterrupted(KeyboardInterrupt):
+    """Training was interrupted between two passes or within one; ``found`` is what was learned."""
+
+    def __init__(self, found: GloVe) -> None:
+        super().__init__(f"interrupted after {len(found.losses)} epochs")
+        self.found = found
+
+
 def train_glove(
     counts: Cooccurrences,
     options: GloVeTraining | None = None,
@@ -102,6 +110,7 @@ def train_glove(
     Raises:
         ValueError: If there are no pairs, or ``start`` has another width or none of the words.
         NotFiniteError: If the loss is no longer finite.
+        GloVeInterrupted: On Ctrl-C, after at least one epoch; it has what was learned so far.
 
     Source: Pennington, Socher and Manning 2014, "GloVe", eq. 8, and AdaGrad as their code has it:
     sums of squared gradients begin at 1.
@@ -126,26 +135,30 @@ def train_glove(
     passes = (_BatchedPasses if why_not(torch.device("cpu")) else _CompiledPasses)(
         (row, column, value.log(), weight), tables, options.learning_rate
     )
-    losses = []
+    losses: list[float] = []
     begun = time.perf_counter()
+
+    def found() -> GloVe:
+        word, context, word_bias, context_bias = tables[:4]
+        vectors = WordVectors(counts.words, word + context)
+        biases = torch.stack([word_bias, context_bias])
+        rate = len(losses) * len(row) / (time.perf_counter() - begun)
+        return GloVe(vectors, word, context, biases, tuple(losses), rate)
+
     with progress_bar("epochs", options.epochs, show=progress) as advance:
         for epoch in range(1, options.epochs + 1):
-            loss = passes.loss_of_one(generator) / len(row)
+            try:
+                loss = passes.loss_of_one(generator) / len(row)
+            except KeyboardInterrupt as error:
+                if not losses:
+                    raise
+                raise GloVeInterrupted(found()) from error
             if not math.isfinite(loss):
                 raise NotFiniteError(f"the loss must be finite (got {loss} in epoch {epoch})")
             losses.append(loss)
             log.info("epoch %d of %d: loss %.4f", epoch, options.epochs, loss)
             advance()
-    seconds = time.perf_counter() - begun
-    word, context, word_bias, context_bias = tables[:4]
-    return GloVe(
-        WordVectors(counts.words, word + context),
-        word,
-        context,
-        torch.stack([word_bias, context_bias]),
-        tuple(losses),
-        options.epochs * len(row) / seconds,
-    )
+    return found()
 
 
 def start_tables(
@@ -196,7 +209,8 @@ class _CompiledPasses:
         self.tiles = torch.cat([sizes.new_zeros(1), sizes.cumsum(0)])
         self.strata = torch.arange(_GROUPS**2 + 1) * blocks**2
         self.visits = torch.arange(len(sizes))
-        self.order = torch.arange(len(row), dtype=torch.int32)
+        few = len(row) < 2**31
+        self.order = torch.arange(len(row), dtype=torch.int32 if few else torch.int64)
         self.given = tuple(table[order] for table in given)
         self.tables = tables
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pyg_kgtransfer.sources.word_vectors import read_word_vectors
+from pyg_kgtransfer.training import glove
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from tests.commands.command_line import QUICK, Kgt, assert_told, facts, write_split
 
@@ -79,3 +80,23 @@ def test_jointly_with_what_is_said_of_entities(kgt: Kgt, corpus: Path, tmp_path:
     assert kgt(*ask, *out).json["entities_with_words"] == 15
     out = ["--vectors", tmp_path / "t.txt", "--out", tmp_path / "table", "--joint.by", "table"]
     assert kgt(*ask, *out).json["entities_with_words"] == 12
+
+
+def test_an_interruption_keeps_what_was_learned(
+    kgt: Kgt, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_pass, passes = glove._BatchedPasses.loss_of_one, []
+
+    def interrupted(self: object, generator: object) -> float:
+        passes.append(1)
+        if len(passes) == 3:
+            raise KeyboardInterrupt
+        return one_pass(self, generator)
+
+    monkeypatch.setattr(glove, "why_not", lambda device: "no loop")
+    monkeypatch.setattr(glove._BatchedPasses, "loss_of_one", interrupted)
+    out = tmp_path / "vectors.txt"
+    ran = kgt("glove", "--corpus", corpus, "--vectors", out, *SHORT)
+    assert ran.status == 130
+    assert "interrupted after 2 epochs" in ran.err
+    assert read_word_vectors(out).vectors.shape == (19, 8)
