@@ -217,16 +217,21 @@ class GloVeObjective(Objective):
     def begin_entities(self, table: Tensor) -> None:
         """Put entities that have words at the mean of theirs, [N, D] in place.
 
-        Under a learned map, the means are brought to the size that the vectors have, and the map
-        begins there; complex entities keep their imaginary half.
+        Tied under a learned map, the means are brought to the size that the vectors have, and the
+        map begins there. In shared mode an entity that is a word begins at that word's w. Complex
+        entities keep their imaginary half.
         """
         covered = self.entity_words.covered.to(table.device)
         means = self.entity_words.means(self.word + self.context)[covered]
-        if self.map is not None:
+        width = means.shape[1]
+        if self.map is not None and self.options.mode == "tied":
             scale = table.square().mean().sqrt() / means.square().mean().sqrt().clamp(min=1e-12)
-            self.map.copy_(scale * torch.eye(len(self.map), device=table.device))
+            self.map.copy_(scale * torch.eye(width, device=table.device))
             means = scale * means
-        table[covered, : means.shape[1]] = means.to(table)
+        table[covered, :width] = means.to(table)
+        if self.options.mode == "shared":
+            is_own = self.entity_of >= 0
+            table[self.entity_of[is_own], :width] = self.word[is_own].to(table)
 
     @torch.no_grad()
     def word_vectors(self, representations: Representations) -> WordVectors:

@@ -84,6 +84,33 @@ def test_words_and_entities_learn_from_each_other(mode: str) -> None:
         assert bool(parameter.grad.any()), name
 
 
+def test_entities_begin_at_their_words_in_their_own_size() -> None:
+    _, objective, vectors = made("tied", "complex", map="learned")
+    before = vectors.entity.detach().clone()
+    table = before.clone()
+    objective.begin_entities(table)
+    both = (objective.word + objective.context).detach()
+    wanted = torch.stack([both[0], (both[1] + both[2]) / 2]) @ objective.map.detach()
+    assert torch.allclose(table[:2, :2], wanted, atol=1e-6)
+    assert wanted.square().mean().sqrt().item() == pytest.approx(
+        before.square().mean().sqrt().item(), rel=1e-5
+    )
+    assert torch.equal(table[:2, 2:], before[:2, 2:])  # imaginary
+    assert torch.equal(table[2], before[2])  # without words
+
+
+def test_a_shared_entity_begins_as_its_word() -> None:
+    model, objective, vectors = made("shared", "complex")
+    tied = made("tied", "complex")[1]
+    tied.load_state_dict(objective.state_dict())
+    table = vectors.entity.detach().clone()
+    objective.begin_entities(table)
+    assert torch.equal(table[0, :2], objective.word[0])
+    begun = kgt.Representations(table, vectors.relation)
+    words = [o.terms(model, begun, batch())["words"] for o in (objective, tied)]
+    assert torch.equal(*words)  # what words have learned is not lost
+
+
 def test_without_a_tie_only_words_are_learned() -> None:
     model, objective, vectors = made("tied", "transe_l2", tie=0.0)
     assert list(objective.terms(model, vectors, batch())) == ["words"]
