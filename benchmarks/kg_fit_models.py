@@ -84,12 +84,14 @@ class Setting:
         firmness: Margin or N3 weight, in that of the recipe.
         share: Of free vectors in the mixture (KG-FIT only).
         adapter: Hidden units on the text vectors (KG-FIT only).
+        text_start: How near to text the free vectors begin (KG-FIT only).
     """
 
     rate: float = 1.0
     firmness: float = 1.0
     share: float = 0.6
     adapter: int = 0
+    text_start: float = 0.0
 
     def recipe(self, model: str, data: str = "") -> Recipe:
         """The recipe of a model under this setting; the few facts of the atlas want more N3."""
@@ -106,7 +108,12 @@ class Setting:
 
     def kg_fit(self, stage: str) -> KGFitConfig:
         """KG-FIT up to a stage."""
-        return KGFitConfig(LINK_WEIGHT, STAGES[stage], adapter=self.adapter)
+        return KGFitConfig(
+            LINK_WEIGHT, STAGES[stage], adapter=self.adapter, text_start=self.text_start
+        )
+
+
+FROM_TEXT = Setting(share=1.0, text_start=1.0)  # nothing is frozen
 
 
 def is_firm(model: str) -> bool:

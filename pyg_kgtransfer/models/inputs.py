@@ -215,6 +215,16 @@ class TextMixture(EntityInput):
             self.text_scale.copy_(_root_mean_square(self.weight) / size)
 
     @torch.no_grad()
+    def begin_at_text(self, share: float) -> None:
+        """Move the free vectors so far towards the text vectors; where a text is zero, nothing.
+
+        Args:
+            share: In [0, 1]; 1: there.
+        """
+        said = self.text.any(1)
+        self.weight[said] = torch.lerp(self.weight[said], self.text_scale * self.text[said], share)
+
+    @torch.no_grad()
     def _start_adapter(self) -> None:
         """Let the adapter give 0."""
         if self.adapter is not None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from pyg_kgtransfer.graph.hierarchy import Hierarchy
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.models.build import DECODERS, ModelConfig
+from pyg_kgtransfer.models.inputs import TextMixture
 from pyg_kgtransfer.models.kg_model import KGModel
 from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
 from pyg_kgtransfer.objectives.objective import Mixture
@@ -39,6 +40,9 @@ class KGFitConfig:
             change. Without, they enter as given.
         adapter: Hidden units of a trained map on the text vectors, see ``TextMixture``; 0: none, as
             in the paper.
+        text_start: How near to their text vectors the free vectors begin, in [0, 1]: 0: at random,
+            as in the paper; 1: there. With a recipe whose ``share`` is 1 they begin at their texts,
+            and nothing is frozen: the best there is where entities have few facts each.
         adapter_rate: Learning rate of that map, in that of the rest; above 0.
 
     Raises:
@@ -54,12 +58,15 @@ class KGFitConfig:
     constraints: HierarchyOptions = field(default_factory=HierarchyOptions)
     match_scale: bool = True
     adapter: int = 0
+    text_start: float = 0.0
     adapter_rate: float = 0.2
 
     def __post_init__(self) -> None:
         for name in ("link_weight", "adapter_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0 (got {getattr(self, name)})")
+        if not 0 <= self.text_start <= 1:
+            raise ValueError(f"text_start must be in [0, 1] (got {self.text_start})")
         if self.adapter < 0:
             raise ValueError(f"adapter must be at least 0 (got {self.adapter})")
 
@@ -123,6 +130,8 @@ def kg_fit(
         )
     linked = alone(target.train)
     model = fresh_model(recipe, linked, text)
+    if isinstance(model.encoder.inputs, TextMixture):
+        model.encoder.inputs.begin_at_text(config.text_start)
     objective = Mixture(
         {
             "link": task_objective(recipe, linked),

@@ -55,6 +55,25 @@ def test_text_and_its_hierarchy_help_where_facts_are_few(split, text, tree) -> N
     assert found.provenance["kg_fit"]["constraints"]["cohesion"] == 0.5
 
 
+def test_free_vectors_may_begin_at_their_texts(split, text, tree) -> None:
+    recipe = kgt.Recipe(
+        kgt.ModelConfig(encoder="shallow", decoder="transe_l2", width=text.shape[1], share=1.0),
+        training=kgt.TrainConfig(
+            epochs=1, learning_rate=1e-9, optimizer="sgd", progress=False, accelerator="cpu"
+        ),
+    )
+    text = text.clone()
+    text[3] = 0.0  # nothing is said of it
+    for start in (0.0, 0.5, 1.0):
+        config = kgt.KGFitConfig(text_start=start)
+        inputs = kgt.kg_fit(split, text, tree, recipe=recipe, config=config).model.encoder.inputs
+        if start == 0.0:
+            free = inputs.weight.detach().clone()
+        wanted = torch.lerp(free, inputs.text, start)
+        wanted[3] = free[3]
+        assert torch.allclose(inputs.weight, wanted, atol=1e-5)
+
+
 def test_an_adapter_learns_at_a_rate_of_its_own(split, text, tree) -> None:
     still, moved = (
         kg_fit(
@@ -69,6 +88,7 @@ def test_an_adapter_learns_at_a_rate_of_its_own(split, text, tree) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"text_start": 1.5}, r"text_start must be in \[0, 1\] \(got 1.5\)"),
         ({"adapter": -1}, r"adapter must be at least 0 \(got -1\)"),
         ({"adapter_rate": 0.0}, r"adapter_rate must be above 0 \(got 0.0\)"),
         ({"link_weight": 0.0}, r"link_weight must be above 0 \(got 0.0\)"),
