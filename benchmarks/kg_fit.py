@@ -2,7 +2,7 @@
 
     python -m benchmarks.kg_fit [--quick] [--data NAME ...] [--models NAME ...] --out FILE.json
 
-Nine base models on codex-s, five on the atlas, three on umls and wn18rr, with hierarchies made
+Nine base models on codex-s, five on the atlas, three on umls, two on wn18rr, with hierarchies made
 here; two on fb15k-237 with those that language models made. Needs the extra ``text``; with --quick
 two models on umls, texts by TF-IDF. Runs on record are not done again: interrupt it, or do some
 --models at a time.
