@@ -119,8 +119,6 @@ def by_maker(runs: Runs, model: str) -> None:
     for maker in trees:
         stage = "kg_fit" if maker == "here" else f"kg_fit.{maker}"
         runs.run(f"{model}.{stage}", recipe, seed, tree=maker, fit=setting.kg_fit("kg_fit"))
-    fit = Setting(adapter=128).kg_fit("kg_fit")
-    runs.run(f"{model}.with_adapter", recipe, seed, tree=trees[-1], fit=fit)
     recipe, fit = shorter(FROM_TEXT.recipe(model)), FROM_TEXT.kg_fit("kg_fit")
     runs.run(f"{model}.from_text", recipe, seed, tree=trees[-1], fit=fit)
 
@@ -285,7 +283,7 @@ PROTOCOL = {
     "Hierarchies": "made here by average linkage and refined by rules; on fb15k-237 those released "
     "with KG-FIT (seed, by GPT-3.5, by GPT-4o)",
     "Controls": "shuffled: kg_fit with the text vectors exchanged between entities at random, and "
-    "a hierarchy made from those; with_adapter: kg_fit with a trained map on text vectors; "
+    "a hierarchy made from those; "
     "from_text: kg_fit whose free vectors begin at the text vectors, nothing frozen (ours, too)",
     "Gain": "of hits@10, relative to the base on the same facts, mean over seeds; 95 % paired "
     "bootstrap over facts",
