@@ -8,6 +8,7 @@ width 32. Needs the extra ``bench``.
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ def our_model(decoder: str, split: Split, width: int) -> tuple[KGModel, Represen
     return KGModel(shallow, made), Representations(entity, relation)
 
 
-def their_model(decoder: str, split: Split, vectors: Representations):  # type: ignore[no-untyped-def]
+def their_model(decoder: str, split: Split, vectors: Representations) -> Any:
     """PyKEEN's model with the same vectors."""
     from pykeen import models
     from pykeen.triples import CoreTriplesFactory

@@ -140,8 +140,9 @@ def learned_alone(name: str, counts: Cooccurrences, width: int, seed: int) -> Fo
     return Found({f"{name}.{key}": value for key, value in figures.items()})
 
 
-def against_numpy(counts: Cooccurrences, width: int, epochs: int) -> dict[str, float]:
+def against_numpy(task: Task, width: int, epochs: int) -> dict[str, float]:
     """Ours and plain numpy from the same start: losses, agreement with people, pairs a second."""
+    counts = task.counts
     options = replace(ALONE, width=width, epochs=epochs)
     train_glove(counts, replace(options, epochs=1))  # compiles
     ours = train_glove(counts, options)
@@ -193,8 +194,7 @@ def numpy_glove(
 ) -> tuple[WordVectors, list[float], float]:
     """Plain numpy, by batches: the words, the loss of each epoch, pairs a second."""
     row, column, log, weight = _arrays(counts, options)
-    generator = torch.Generator().manual_seed(options.seed)
-    tables = [table.numpy() for table in start_tables(counts, options, None, generator)]
+    tables = [table.numpy() for table in start_tables(counts, options)]
     word, context, word_bias, context_bias, *squares = tables
     order, losses = np.random.default_rng(options.seed), []
     start = time.perf_counter()

@@ -1,7 +1,6 @@
 """``kgt glove``: vectors of words from running text, alone or jointly with a graph's facts."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -13,7 +12,7 @@ from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences, count_cooccurrences
 from pyg_kgtransfer.sources.corpus import Corpus, count_words
-from pyg_kgtransfer.sources.word_vectors import WordVectors, read_word_vectors, write_word_vectors
+from pyg_kgtransfer.sources.word_vectors import read_word_vectors, write_word_vectors
 from pyg_kgtransfer.training.glove import GloVeInterrupted, GloVeTraining, train_glove
 from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
 from pyg_kgtransfer.transfer.recipe import Recipe
@@ -77,11 +76,14 @@ def run(options: Namespace, show: Show) -> Json:
     """Count, train, write. An interrupted count goes on; counts stay in VECTORS.counts.npz."""
     if (options.data is None) != (options.out is None):
         raise ValueError("--data and --out go together: the graph, and where its model goes")
+    if options.text and options.data is None:
+        raise ValueError("--text says something of the entities of a graph: name it by --data")
     out = None if options.out is None else checked_out(options)
     split = None if options.data is None else load_split(options.data)
     start = None if options.start is None else read_word_vectors(Path(options.start))
     vectors = Path(options.vectors)
-    counts, told = _counted(options, split, vectors)
+    called, texts = ([], None) if split is None else _said(options, split)
+    counts, told = _counted(options, called, vectors)
     show(report.facts_table("words", told))
     if split is None:
         try:
@@ -100,16 +102,43 @@ def run(options: Namespace, show: Show) -> Json:
         show(report.facts_table("learned", learned))
         words = found.vectors
     else:
-        words, told = _joint(options, split, counts, start, told, out, show)
+        found_jointly = joint_glove(
+            split,
+            counts,
+            recipe=options.recipe,
+            config=options.joint,
+            labels=called,
+            texts=texts,
+            start=start,
+            run_dir=run_folder(options.run_dir),
+        )
+        words = found_jointly.vectors
+        told["entities_with_words"] = f"{found_jointly.covered} of {len(called)}"
+        if out is not None:
+            told = save(found_jointly.checkpoint, out, show, **told)
     write_word_vectors(words, vectors)
     show(f"written to {vectors}; look at it: kgt words --vectors {vectors} --near WORD")
     return {"vectors": str(vectors), **told}
 
 
-def _counted(options: Namespace, split: Split | None, vectors: Path) -> tuple[Cooccurrences, Json]:
-    mentions: list[str] = []
-    if split is not None and options.join_mentions:
-        mentions = [split.train.label(i) for i in range(split.train.num_entities)]
+def _said(options: Namespace, split: Split) -> tuple[list[str], list[str] | None]:
+    """What each entity is called, and what is said of it where that is wanted."""
+    graph, wanted = split.train, options.joint.by in ("text", "table")
+    labels = [graph.label(i) for i in range(graph.num_entities)]
+    if not (options.text or wanted):
+        return labels, None
+    names, said = entity_text(options, split)
+    if wanted and not said:
+        raise ValueError(
+            f"--joint.by {options.joint.by} needs what is said of the entities of {options.data}: "
+            "give it by --text"
+        )
+    labels = [names.get(e) or label for e, label in zip(graph.entities, labels, strict=True)]
+    return labels, [said.get(entity, "") for entity in graph.entities] if wanted else None
+
+
+def _counted(options: Namespace, called: list[str], vectors: Path) -> tuple[Cooccurrences, Json]:
+    mentions = called if options.join_mentions else []
     corpus = Corpus.at(Path(options.corpus), fold=options.fold, mentions=mentions)
     words = count_words(corpus, min_count=options.min_count, max_words=options.max_words)
     counts = count_cooccurrences(
@@ -126,34 +155,3 @@ def _counted(options: Namespace, split: Split | None, vectors: Path) -> tuple[Co
         "pairs": len(counts),
     }
     return counts, told
-
-
-def _joint(
-    options: Namespace,
-    split: Split,
-    counts: Cooccurrences,
-    start: WordVectors | None,
-    told: Json,
-    out: Path | None,
-    show: Show,
-) -> tuple[WordVectors, Json]:
-    graph, texts = split.train, None
-    names: Mapping[str, str] = {}
-    if options.text or options.joint.by in ("text", "table"):
-        names, said = entity_text(options, split)
-        if options.joint.by in ("text", "table"):
-            texts = [said.get(entity, "") for entity in graph.entities]
-    found = joint_glove(
-        split,
-        counts,
-        recipe=options.recipe,
-        config=options.joint,
-        labels=[names.get(e) or graph.label(i) for i, e in enumerate(graph.entities)],
-        texts=texts,
-        start=start,
-        run_dir=run_folder(options.run_dir),
-    )
-    told |= {"entities_with_words": found.covered}
-    if out is not None:
-        told = save(found.checkpoint, out, show, **told)
-    return found.vectors, told

@@ -84,8 +84,8 @@ def word_width(decoder: Decoder, entity_width: int) -> int:
 class GloVeObjective(Objective):
     """f(X_ij) (w_i . u_j + b_i + c_j - log X_ij)^2 over a sample of pairs, and ties to entities.
 
-    Pairs are drawn in proportion to f(X_ij), which is the same in expectation and far less noisy
-    than to weigh pairs drawn alike, most of which hardly count.
+    Pairs are drawn in proportion to f(X_ij): the same in expectation as to weigh pairs drawn alike,
+    most of which hardly count.
 
     The tie is lambda times the mean of |e - M w|^2 over a sample of the entities that have words,
     with facts or without, w the mean of their words' vectors (w + u of each, as GloVe is used); of
@@ -184,27 +184,8 @@ class GloVeObjective(Objective):
         return found.clamp(max=len(self.row) - 1)
 
     @torch.no_grad()
-    def begin_from(self, start: WordVectors) -> None:
-        """Take the vectors of words that ``start`` knows: half of each for w, half for u.
-
-        Raises:
-            ValueError: If they have another width, or are of none of the words.
-        """
-        width = self.word.shape[1]
-        if start.vectors.shape[1] != width:
-            raise ValueError(
-                f"vectors to begin from must have the width {width} (got {start.vectors.shape[1]})"
-            )
-        place = start.words.positions_of(self.entity_words.words)
-        known = place >= 0
-        if not bool(known.any()):
-            raise ValueError("vectors to begin from must be of words of the corpus (got none)")
-        for table in (self.word, self.context):
-            table[known] = 0.5 * start.vectors[place[known]].to(table)
-
-    @torch.no_grad()
     def begin_with(self, word: Tensor, context: Tensor, biases: Tensor) -> None:
-        """Take trained vectors w and u ([V, width]) and biases ([2, V]) of all words."""
+        """Take vectors w and u ([V, width]) and biases ([2, V]) of all words."""
         for parameter, given in (
             (self.word, word),
             (self.context, context),

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -26,6 +27,7 @@ _BLOCK_TOKENS = 1 << 20  # words read, then counted
 _SAVE_TOKENS = 1 << 23  # words after which what was counted is put on disk: what a crash may lose
 _SLOT_BYTES = 12  # of a table of counts: a pair and its sum
 _FULL = 0.8  # share of a table's slots in use from which searching gets slow
+_UNREADABLE = (OSError, ValueError, KeyError, zipfile.BadZipFile)
 _LONGEST = 1 << 16  # words of a line; longer ones are cut
 _LINE_END = -1
 _MERGED = 1 << 22  # pairs merged at a time
@@ -109,7 +111,7 @@ class Cooccurrences:
                 return cls(Vocabulary(words, kind="word"), *tables)
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, KeyError) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"{path} does not hold co-occurrences: {error}") from error
 
 
@@ -190,7 +192,7 @@ def _settings_in(path: Path) -> str:
     try:
         with np.load(path, allow_pickle=False) as file:
             return str(file["settings"].tobytes().decode("utf-8"))
-    except (OSError, ValueError, KeyError):
+    except _UNREADABLE:
         return ""
 
 

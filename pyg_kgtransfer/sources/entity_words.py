@@ -148,7 +148,7 @@ def entity_words(
     if not index:
         raise ValueError(
             f"labels and words must have something in common (got none of {len(labels):,} labels, "
-            f"such as {', '.join(map(repr, list(labels)[:3]))}, among {len(words):,} words, such "
+            f"such as {', '.join(map(repr, list(names)[:3]))}, among {len(words):,} words, such "
             f"as {', '.join(map(repr, words.names[:3]))})"
         )
     entity = torch.repeat_interleave(torch.arange(len(labels)), torch.tensor(offsets).diff())

@@ -129,8 +129,8 @@ def train_glove(
     row, column, value = counts.both_ways()
     if not len(row):
         raise ValueError("there must be pairs of words to learn from (got none)")
+    tables = start_tables(counts, options, start)
     generator = torch.Generator().manual_seed(options.seed)
-    tables = start_tables(counts, options, start, generator)
     weight = glove_weight(value, x_max=options.x_max, exponent=options.exponent)
     passes = (_BatchedPasses if why_not(torch.device("cpu")) else _CompiledPasses)(
         (row, column, value.log(), weight), tables, options.learning_rate
@@ -164,11 +164,15 @@ def train_glove(
 def start_tables(
     counts: Cooccurrences,
     options: GloVeTraining,
-    start: WordVectors | None,
-    generator: torch.Generator,
+    start: WordVectors | None = None,
 ) -> Tables:
-    """Vectors and biases, then the sums of their squared gradients."""
+    """What training begins from: w and u, both biases, then the sums of their squared gradients.
+
+    Raises:
+        ValueError: If ``start`` has another width or none of the words.
+    """
     number, width = len(counts.words), options.width
+    generator = torch.Generator().manual_seed(options.seed)
     word, context = (
         (torch.rand(number, width, generator=generator) - 0.5) / width for _ in range(2)
     )

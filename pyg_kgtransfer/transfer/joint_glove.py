@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.models.inputs import Lookup
@@ -15,7 +16,7 @@ from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
 from pyg_kgtransfer.sources.entity_words import By, entity_words
 from pyg_kgtransfer.sources.word_vectors import WordVectors
 from pyg_kgtransfer.training.checkpoint import Checkpoint
-from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
+from pyg_kgtransfer.training.glove import GloVeTraining, start_tables, train_glove
 from pyg_kgtransfer.transfer.ranking import alone
 from pyg_kgtransfer.transfer.recipe import (
     Recipe,
@@ -37,8 +38,8 @@ class JointGloVeConfig:
         by: Which words are an entity's, see ``entity_words``.
         accents: Accents matter where words and labels are compared.
         word_rate: Learning rate of words, in that of the model; above 0.
-        warm_epochs: Passes over all pairs before, of words alone, where no vectors to begin from
-            are given; at least 0. Entities begin at the mean of their words then.
+        warm_epochs: Passes over all pairs before, of words alone; at least 0. After them, or where
+            vectors to begin from are given, entities begin at the mean of their words.
         words: Of the words' loss, and how words meet entities.
 
     Raises:
@@ -147,23 +148,10 @@ def joint_glove(
         torch.manual_seed(recipe.training.seed)
         width = word_width(model.decoder, recipe.model.width)
         glove = GloVeObjective(counts, words, width, config.words)
-    if start is not None:
-        glove.begin_from(start)
-    elif config.warm_epochs:
-        alone_first = train_glove(
-            counts,
-            GloVeTraining(
-                width,
-                epochs=config.warm_epochs,
-                x_max=config.words.x_max,
-                exponent=config.words.exponent,
-                seed=recipe.training.seed,
-            ),
-            progress=recipe.training.progress,
-        )
-        glove.begin_with(alone_first.word, alone_first.context, alone_first.biases)
-    if isinstance(model.encoder.inputs, Lookup) and (start is not None or config.warm_epochs):
-        glove.begin_entities(model.encoder.inputs.weight)
+    if config.warm_epochs or start is not None:
+        glove.begin_with(*_words_first(counts, width, recipe, config, start))
+        if isinstance(model.encoder.inputs, Lookup):
+            glove.begin_entities(model.encoder.inputs.weight)
     glove.to(training_device(recipe.training))
     last = config.alpha if config.final_alpha is None else config.final_alpha
     objective = Mixture(
@@ -189,3 +177,25 @@ def joint_glove(
     encoded = checkpoint.model.encode(checkpoint.graph.tensors())
     vectors = glove.cpu().word_vectors(encoded)
     return JointGloVe(checkpoint, vectors, int(words.covered.sum()))
+
+
+def _words_first(
+    counts: Cooccurrences,
+    width: int,
+    recipe: Recipe,
+    config: JointGloVeConfig,
+    start: WordVectors | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Vectors w and u and biases of words before facts join: given ones, learned on alone."""
+    options = GloVeTraining(
+        width,
+        epochs=max(1, config.warm_epochs),
+        x_max=config.words.x_max,
+        exponent=config.words.exponent,
+        seed=recipe.training.seed,
+    )
+    if config.warm_epochs:
+        found = train_glove(counts, options, start=start, progress=recipe.training.progress)
+        return found.word, found.context, found.biases
+    word, context, *biases = start_tables(counts, options, start)[:4]
+    return word, context, torch.stack(biases)

@@ -42,7 +42,7 @@ class KGFitConfig:
             in the paper.
         text_start: How near to their text vectors the free vectors begin, in [0, 1]: 0: at random,
             as in the paper; 1: there. With a recipe whose ``share`` is 1 they begin at their texts,
-            and nothing is frozen: the best there is where entities have few facts each.
+            and nothing is frozen, by which TransE gained most on sparse graphs.
         adapter_rate: Learning rate of that map, in that of the rest; above 0.
 
     Raises:

@@ -39,7 +39,7 @@ def test_numpy_learns_the_same_and_counts_the_same_loss(
     task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(task_module, "_NUMPY_BATCH", 1)
-    found = against_numpy(task.counts, 8, 30)
+    found = against_numpy(task, 8, 30)
     assert found["loss_of_same_vectors.by_numpy"] == pytest.approx(
         found["loss_of_same_vectors.by_ours"], rel=1e-4
     )

@@ -37,7 +37,7 @@ def test_jointly(kgt: Kgt, corpus: Path, tmp_path: Path) -> None:
     joint = ["--data", graph, "--out", tmp_path / "model", *QUICK]
     told = kgt("glove", "--corpus", corpus, "--vectors", out, "--min_count", 1, *joint,
                "--joint.words.sample_size", 64, "--json").json  # fmt: skip
-    assert told["entities_with_words"] == 15
+    assert told["entities_with_words"] == "15 of 15"
     assert "city_3" in read_word_vectors(out).words
     assert Checkpoint.load(tmp_path / "model").graph.num_entities == 15
 
@@ -77,9 +77,14 @@ def test_jointly_with_what_is_said_of_entities(kgt: Kgt, corpus: Path, tmp_path:
     ask = ["glove", "--corpus", corpus, "--min_count", 1, "--data", graph, *QUICK, "--text", said,
            "--joint.words.sample_size", 64, "--json"]  # fmt: skip
     out = ["--vectors", tmp_path / "v.txt", "--out", tmp_path / "text", "--joint.by", "text"]
-    assert kgt(*ask, *out).json["entities_with_words"] == 15
+    assert kgt(*ask, *out).json["entities_with_words"] == "15 of 15"
     out = ["--vectors", tmp_path / "t.txt", "--out", tmp_path / "table", "--joint.by", "table"]
-    assert kgt(*ask, *out).json["entities_with_words"] == 12
+    assert kgt(*ask, *out).json["entities_with_words"] == "12 of 15"
+    out = ["--vectors", tmp_path / "n.txt", "--out", tmp_path / "none", "--joint.by", "text"]
+    without = [part for part in ask if part not in ("--text", said)]
+    assert_told(kgt(*without, *out), "--joint.by text needs what is said", "--text")
+    alone = ["glove", "--corpus", corpus, "--vectors", tmp_path / "a.txt", "--text", said]
+    assert_told(kgt(*alone), "name it by --data")
 
 
 def test_an_interruption_keeps_what_was_learned(

@@ -133,6 +133,10 @@ def test_counts_of_the_same_text_are_read_again(tmp_path: Path, monkeypatch) -> 
         again = count_cooccurrences(corpus, words, path)
     assert pairs_of(again) == pairs_of(first)
     assert pairs_of(count_cooccurrences(corpus, words, path, window=1)) != pairs_of(first)
+    path.write_bytes(path.read_bytes()[:-40])  # cut short
+    with pytest.raises(ValueError, match="does not hold co-occurrences"):
+        Cooccurrences.load(path)
+    assert pairs_of(count_cooccurrences(corpus, words, path)) == pairs_of(first)
     text_at(tmp_path / "a.txt", [["a", "b", "a", "c"]] * 4)
     assert count_cooccurrences(corpus, words, path).value.sum() > first.value.sum()
 
