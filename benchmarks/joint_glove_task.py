@@ -37,6 +37,7 @@ EPOCHS = {"wn18rr": 8, "fb15k-237": 8}  # of training; elsewhere as in the recip
 MIN_COUNT = 5
 ALONE = GloVeTraining()
 _NUMPY_BATCH = 4096
+_DEALT = 200  # groups of facts, for intervals
 
 
 def files_of(root: Path) -> tuple[Path, ...]:
@@ -119,18 +120,31 @@ def measured(name: str, task: Task, recipe: Recipe, config: JointGloVeConfig | N
     metrics = result.metrics()
     figures |= {metric: metrics[metric] for metric in ("mrr", "hits@10")}
     bands = result.by("popularity")
-    low = low_band(result)
+    low, is_low = low_band(result)
     figures |= {"low.mrr": bands[low]["mrr"], "low.hits@10": bands[low]["hits@10"]}
     if "unseen in training" in bands:
         figures["unseen.mrr"] = bands["unseen in training"]["mrr"]
     figures["valid.mrr"] = checkpoint.metrics["valid"]["mrr"]
     notes = {"low": low, "bands": {band: m["mrr"] for band, m in bands.items()}}
+    notes |= {"sums": {"mrr": _sums(result), "low.mrr": _sums(result, is_low)}}
     return Found({f"{name}.{key}": value for key, value in figures.items()}, notes)
 
 
-def low_band(result: LinkPredictionResult) -> str:
-    """The quarter of answers that training names most rarely, never seen ones apart."""
-    return next(band for band in result.by("popularity") if band != "unseen in training")
+def low_band(result: LinkPredictionResult) -> tuple[str, Tensor]:
+    """The quarter of answers that training names most rarely, never seen ones apart, [T, 2]."""
+    names, member = result.members("popularity")
+    low = next(i for i, name in enumerate(names) if i and bool((member == i).any()))
+    return names[low], member == low
+
+
+def _sums(result: LinkPredictionResult, mask: Tensor | None = None) -> list[float]:
+    """Sums of reciprocal ranks over groups of facts, dealt by chance: what a bootstrap draws."""
+    gained = result.ranks.reciprocal()
+    if mask is not None:
+        gained = gained * mask
+    order = np.random.default_rng(0).permutation(len(result))
+    parts = np.array_split(gained.sum(1).numpy()[order], min(_DEALT, len(result)))
+    return [round(float(part.sum()), 6) for part in parts]
 
 
 def learned_alone(name: str, counts: Cooccurrences, width: int, seed: int) -> Found:

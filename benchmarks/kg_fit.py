@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from benchmarks.kg_fit_models import (
     DATA,
@@ -34,7 +33,7 @@ from benchmarks.kg_fit_models import (
     trials_around,
 )
 from benchmarks.kg_fit_task import Task, descriptions_of, many_entities, measured, split_of
-from benchmarks.protocol import Benchmark, fingerprints, parser
+from benchmarks.protocol import Benchmark, fingerprints, parser, relative
 from benchmarks.recipes import with_seed
 from pyg_kgtransfer.sources.datasets import Places
 from pyg_kgtransfer.sources.text import CachedText, SentenceText, TextEncoder, TfidfText
@@ -168,18 +167,6 @@ def gains(benchmark: Benchmark, name: str) -> tuple[dict[str, float], list[dict[
         if found:
             figures[f"{name}.{figure}"] = float(np.mean(found))
     return figures, rows
-
-
-def relative(base: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
-    """How much higher the mean is, in that of the base, with a paired bootstrap interval (95 %)."""
-
-    def gain(base: np.ndarray, other: np.ndarray, axis: int = -1) -> np.ndarray:
-        return other.mean(axis) / base.mean(axis) - 1.0
-
-    interval = bootstrap(
-        (base, other), gain, paired=True, n_resamples=1000, method="percentile", random_state=0
-    ).confidence_interval
-    return float(gain(base, other)), float(interval.low), float(interval.high)
 
 
 def plot_curves(benchmark: Benchmark, name: str, path: Path) -> None:

@@ -140,7 +140,7 @@ class LinkPredictionResult:
         Raises:
             ValueError: If the group is unknown, or needs something that ``groups`` lacks.
         """
-        names, member = self._members(group)
+        names, member = self.members(group)
         ranks, candidates = self.ranks, self.num_candidates
         table: dict[str, dict[str, float]] = {}
         for index, name in enumerate(names):
@@ -191,8 +191,12 @@ class LinkPredictionResult:
             "by": {group: self.by(group) for group in self.available_groups()},
         }
 
-    def _members(self, group: str) -> tuple[list[str], Tensor]:
-        """Names of the groups and the group index of each rank, [T, 2]."""
+    def members(self, group: str) -> tuple[list[str], Tensor]:
+        """Names of the groups of ``by``, and each rank's index among them, [T, 2].
+
+        Raises:
+            ValueError: As ``by`` does.
+        """
         count = len(self)
         if group not in self.available_groups():
             known = ", ".join(map(repr, self.available_groups()))

@@ -173,14 +173,14 @@ class GloVeObjective(Objective):
         return terms
 
     def _pairs(self, generator: torch.Generator) -> Tensor:
-        """A sample, by weight."""
+        """A sample, by weight, ascending: neighbours are found in the processor's cache."""
         place = torch.rand(
             self.options.sample_size,
             generator=generator,
             device=generator.device,
             dtype=torch.double,
         )
-        found = torch.searchsorted(self.upto, place * self.upto[-1])
+        found = torch.searchsorted(self.upto, place.sort().values * self.upto[-1])
         return found.clamp(max=len(self.row) - 1)
 
     @torch.no_grad()

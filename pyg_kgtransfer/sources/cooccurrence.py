@@ -236,6 +236,7 @@ class _Count:
             log.warning("what was counted is in %s: the same count goes on there", self.folder)
             raise
         self._save()
+        del self.table  # for the result takes its place
         return self._merged()
 
     def clear(self) -> None:
