@@ -26,6 +26,7 @@ class ObjectiveConfig:
         num_negatives: Corrupted triples per true one and side.
         shared_negatives: One draw of negatives for the whole batch.
         filtered: Known facts never count as negatives.
+        with_self: The entity asked about is one more negative; not with shared ones.
         margin: In units of the score, for margin and self-adversarial losses.
         temperature: Of the self-adversarial weights.
 
@@ -46,6 +47,7 @@ class ObjectiveConfig:
     num_negatives: int = 64
     shared_negatives: bool = False
     filtered: bool = False
+    with_self: bool = False
     margin: float = 9.0
     temperature: float = 1.0
 
@@ -57,6 +59,8 @@ class ObjectiveConfig:
             raise ValueError(f"loss must be one of {', '.join(known)} (got {self.loss!r}){hint}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1) (got {self.label_smoothing})")
+        if self.with_self and self.shared_negatives:
+            raise ValueError("with_self needs negatives of each triple (got shared_negatives)")
         if self.n3 < 0:
             raise ValueError(f"n3 must be at least 0 (got {self.n3})")
 
@@ -97,6 +101,7 @@ def build_objective(config: ObjectiveConfig, known: KnownTriples) -> Objective:
             num_negatives=config.num_negatives,
             shared=config.shared_negatives,
             known=known if config.filtered else None,
+            with_self=config.with_self,
         )
     if not config.n3:
         return task

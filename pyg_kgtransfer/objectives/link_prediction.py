@@ -28,9 +28,12 @@ class NegativeSampling(Objective):
             instead of K for each triple.
         known: Facts that never count as negatives ("filtered"); ``None`` keeps every draw.
         entity_weights: [N] chances of being drawn, at least 0; ``None``: uniform.
+        with_self: The entity asked about is one more negative, (h, r, h) and (t, r, t), but where
+            that is the fact. Hardly ever drawn, it comes before every answer where a distance
+            takes a relation of like entities, say a symmetric one, for no step at all.
 
     Raises:
-        ValueError: If ``num_negatives`` is below 1.
+        ValueError: If ``num_negatives`` is below 1, or ``with_self`` goes with ``shared``.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -52,20 +55,28 @@ class NegativeSampling(Objective):
         shared: bool = False,
         known: KnownTriples | None = None,
         entity_weights: Tensor | None = None,
+        with_self: bool = False,
     ) -> None:
         super().__init__()
         if num_negatives < 1:
             raise ValueError(f"num_negatives must be at least 1 (got {num_negatives})")
+        if with_self and shared:
+            raise ValueError("with_self needs negatives of each triple (got shared ones)")
         self.loss = loss
         self.num_negatives = num_negatives
         self.shared = shared
         self.known = known
+        self.with_self = with_self
         self.register_buffer("entity_weights", entity_weights)
 
     def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
         num_entities = representations.entity.shape[0]
         tails, heads = (self._draw(len(head), num_entities, batch.generator) for _ in range(2))
+        if self.with_self:
+            is_loop = head == tail  # these draw one again
+            tails = torch.column_stack([tails, torch.where(is_loop, tails[:, 0], head)])
+            heads = torch.column_stack([heads, torch.where(is_loop, heads[:, 0], tail)])
         asked, places = representations, [head, tail, tails, heads]
         if self.shared:
             asked, places = representations.narrowed(*places)

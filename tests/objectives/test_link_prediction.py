@@ -60,6 +60,28 @@ def test_filtered_negatives_are_never_known(graph, model) -> None:
     assert torch.isfinite(seen[2]).all()
 
 
+def test_the_entity_asked_about_may_be_a_negative(graph, model) -> None:
+    """Of a fact (h, r, t) the last negatives are h and t; of a loop they are drawn ones."""
+    seen = []
+
+    def loss(positive, negative):
+        seen.append(negative)
+        return negative.sum()
+
+    batch = Batch(torch.tensor([[0, 1, 2], [3, 1, 3]]), torch.Generator().manual_seed(0))
+    vectors = model.encode(graph.tensors())
+    NegativeSampling(loss, num_negatives=4, with_self=True)(model, vectors, batch)
+    tails, heads = seen
+    assert tails.shape == heads.shape == (2, 5)
+    loops = model.score(vectors, torch.tensor([[0, 1, 0], [2, 1, 2], [3, 1, 3]]))
+    torch.testing.assert_close(torch.stack([tails[0, -1], heads[0, -1]]), loops[:2])
+    assert torch.equal(tails[1, -1], tails[1, 0])
+    with pytest.raises(ValueError, match="with_self"):
+        NegativeSampling(loss, shared=True, with_self=True)
+    with pytest.raises(ValueError, match="with_self"):
+        ObjectiveConfig("softplus", shared_negatives=True, with_self=True)
+
+
 def test_weighted_negatives_come_from_the_weights(graph, model, batch) -> None:
     weights = torch.zeros(10)
     weights[4] = 1.0
