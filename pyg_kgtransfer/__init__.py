@@ -50,8 +50,9 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.models.compgcn import CompGCN, CompGCNConv
     from pyg_kgtransfer.models.decoders import ComplEx, Decoder, DistMult, RotatE, TransE
     from pyg_kgtransfer.models.encoder import Encoder, Representations
+    from pyg_kgtransfer.models.foundation import FoundationModel, relation_graph
     from pyg_kgtransfer.models.inputs import EntityInput, Features, Lookup, Shallow, TextMixture
-    from pyg_kgtransfer.models.kg_model import KGModel
+    from pyg_kgtransfer.models.kg_model import GraphModel, KGModel
     from pyg_kgtransfer.models.matrix_decoders import ConvE, TransR, TuckER
     from pyg_kgtransfer.models.phase_decoders import HAKE, PRotatE
     from pyg_kgtransfer.models.rgcn import RGCN, RGCNConv
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.sources.cooccurrence import Cooccurrences, count_cooccurrences
     from pyg_kgtransfer.sources.corpus import Corpus, count_words
     from pyg_kgtransfer.sources.datasets import load as load_dataset
-    from pyg_kgtransfer.sources.datasets import load_descriptions
+    from pyg_kgtransfer.sources.datasets import load_descriptions, load_inductive
     from pyg_kgtransfer.sources.entity_text import read_entity_text
     from pyg_kgtransfer.sources.entity_words import EntityWords, entity_words
     from pyg_kgtransfer.sources.files import read_split, read_triples, write_triples
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
     from pyg_kgtransfer.training.checkpoint import Checkpoint
     from pyg_kgtransfer.training.config import TrainConfig
+    from pyg_kgtransfer.training.foundation_weights import read_foundation, write_foundation
     from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
     from pyg_kgtransfer.training.trainer import Trainer
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.transfer.pretrain import pretrain
     from pyg_kgtransfer.transfer.ranking import evaluate, ranking_of
     from pyg_kgtransfer.transfer.recipe import Recipe
+    from pyg_kgtransfer.transfer.zero_shot import zero_shot
 
 __version__ = "0.1.0"
 
@@ -200,7 +203,14 @@ _HOMES = {
     "TuckER": "models.matrix_decoders",
     "HAKE": "models.phase_decoders",
     "PRotatE": "models.phase_decoders",
+    "GraphModel": "models.kg_model",
     "KGModel": "models.kg_model",
+    "FoundationModel": "models.foundation",
+    "relation_graph": "models.foundation",
+    "read_foundation": "training.foundation_weights",
+    "write_foundation": "training.foundation_weights",
+    "zero_shot": "transfer.zero_shot",
+    "load_inductive": "sources.datasets",
     "ModelConfig": "models.build",
     "build_model": "models.build",
     "Batch": "objectives.objective",
@@ -274,9 +284,11 @@ __all__ = [
     "Features",
     "FinetuneConfig",
     "FlowDistillation",
+    "FoundationModel",
     "GloVeObjective",
     "GloVeOptions",
     "GloVeTraining",
+    "GraphModel",
     "GraphTensors",
     "HeldOut",
     "HiddenDistillation",
@@ -352,6 +364,7 @@ __all__ = [
     "load_atlas_names",
     "load_dataset",
     "load_descriptions",
+    "load_inductive",
     "match_keys",
     "match_labels",
     "match_similar",
@@ -360,21 +373,25 @@ __all__ = [
     "random_split",
     "ranking_of",
     "read_entity_text",
+    "read_foundation",
     "read_hierarchy",
     "read_nested_hierarchy",
     "read_split",
     "read_triples",
     "read_word_vectors",
     "refine",
+    "relation_graph",
     "relational_spmm",
     "seed_hierarchy",
     "text_vectors",
     "train_glove",
     "word_similarity",
+    "write_foundation",
     "write_hierarchy",
     "write_nested_hierarchy",
     "write_triples",
     "write_word_vectors",
+    "zero_shot",
 ]
 
 

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from pyg_kgtransfer.commands.devices import check_accelerator
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
+from pyg_kgtransfer.models.build import FOUNDATION
 from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.training.checkpoint_format import INDEX
@@ -45,7 +46,12 @@ def checked_out(options: Namespace) -> Path:
         OSError: If it cannot be made.
     """
     check_accelerator(options.recipe.training.accelerator)
-    path = Path(options.out)
+    return checked_folder(options.out)
+
+
+def checked_folder(text: str) -> Path:
+    """The same for a folder alone."""
+    path = Path(text)
     if path.exists() and not path.is_dir():
         raise FileExistsError(f"a folder is wanted for the checkpoint (got the file {path})")
     if path.is_dir() and any(path.iterdir()) and not (path / INDEX).exists():
@@ -91,6 +97,8 @@ def description(checkpoint: Checkpoint) -> Json:
             type(model).__name__
             if config is None
             else f"{config.encoder} + {config.decoder}, width {config.width}"
+            if config.encoder != FOUNDATION
+            else f"{config.encoder}, width {config.width}, {config.layers} layers"
         ),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "valid": dict(metrics.get("valid", {})),

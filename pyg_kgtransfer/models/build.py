@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from pyg_kgtransfer.models.compgcn import OPERATORS, CompGCN
 from pyg_kgtransfer.models.decoders import ComplEx, Decoder, DistMult, RotatE, TransE
 from pyg_kgtransfer.models.encoder import Encoder, LayerOptions
+from pyg_kgtransfer.models.foundation import FoundationModel
 from pyg_kgtransfer.models.inputs import EntityInput, Features, Lookup, Shallow, TextMixture
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel, KGModel
 from pyg_kgtransfer.models.matrix_decoders import ConvE, TransR, TuckER
 from pyg_kgtransfer.models.phase_decoders import HAKE, PRotatE
 from pyg_kgtransfer.models.rgcn import RGCN
 
+FOUNDATION = "foundation"  # in the place of encoder and decoder
 INPUTS = ("lookup", "features", "mixture")
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {"tanh": torch.tanh, "relu": torch.relu, "identity": nn.Identity()}
@@ -43,7 +45,8 @@ class ModelConfig:
     """What ``build_model`` makes; every field is plain, so that it can be saved as JSON.
 
     Attributes:
-        encoder: "shallow", "rgcn" or "compgcn".
+        encoder: "shallow", "rgcn" or "compgcn"; or "foundation": a model of any graph, of which
+            only ``width`` and ``layers`` count (64 and 6 in ULTRA).
         decoder: "transe_l1", "transe_l2", "transr", "distmult", "complex", "rotate", "protate",
             "hake", "tucker" or "conve"; the last two need ``reciprocal``.
         width: D, of entity vectors, at least 1; even for complex, rotate and hake, a product of a
@@ -96,7 +99,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for kind, name, known in (
-            ("encoder", self.encoder, ENCODERS),
+            ("encoder", self.encoder, (*ENCODERS, FOUNDATION)),
             ("decoder", self.decoder, DECODERS),
             ("operator", self.operator, OPERATORS),
             ("activation", self.activation, ACTIVATIONS),
@@ -164,7 +167,7 @@ def build_model(
     num_entities: int,
     num_relations: int,
     features: Tensor | None = None,
-) -> KGModel:
+) -> GraphModel:
     """A freshly initialised model; seed torch before for a repeatable one.
 
     Args:
@@ -181,6 +184,10 @@ def build_model(
         >>> build_model(config, num_entities=5, num_relations=2).encoder.num_layers
         1
     """
+    if config.encoder == FOUNDATION:
+        if features is not None:
+            raise ValueError("a foundation model reads no features (got some)")
+        return FoundationModel(config.width, config.layers)
     decoder = DECODERS[config.decoder](config.width)
     inputs = _inputs(config, num_entities, features)
     encoder = ENCODERS[config.encoder](config, inputs, num_relations, decoder)

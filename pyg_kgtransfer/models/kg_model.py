@@ -1,5 +1,8 @@
 """A model of a knowledge graph: encode once, score many."""
 
+from abc import ABC, abstractmethod
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding  # its gradient is far faster than indexing's
@@ -9,7 +12,80 @@ from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import Encoder, Representations
 
 
-class KGModel(nn.Module):
+class GraphModel(nn.Module, ABC):
+    """What reads a graph once and scores its facts: it can be trained, kept, ranked and asked.
+
+    All entity arguments are rows of the graph that was read; relation ids are real ones, in [0, R).
+
+    Example:
+        >>> import pyg_kgtransfer as kgt
+        >>> issubclass(kgt.KGModel, GraphModel), issubclass(kgt.FoundationModel, GraphModel)
+        (True, True)
+    """
+
+    @abstractmethod
+    def encode(self, graph: GraphTensors) -> Any:
+        """What the scoring methods need of ``graph``; its ``entity`` has a row for each of N."""
+
+    @abstractmethod
+    def score_tails(
+        self,
+        representations: Any,
+        head: Tensor,
+        relation: Tensor,
+        candidates: Tensor | None = None,
+    ) -> Tensor:
+        """Scores of (head, relation, candidate).
+
+        Args:
+            representations: From ``encode``.
+            head: [B] rows.
+            relation: [B] ids.
+            candidates: ``None`` for all N rows, [K] rows shared by all queries, or [B, K] rows.
+
+        Returns:
+            [B, N] or [B, K]; higher is better.
+        """
+
+    @abstractmethod
+    def score_heads(
+        self,
+        representations: Any,
+        relation: Tensor,
+        tail: Tensor,
+        candidates: Tensor | None = None,
+    ) -> Tensor:
+        """Scores of (candidate, relation, tail); arguments and result as in ``score_tails``."""
+
+    def score(self, representations: Any, triples: Tensor) -> Tensor:
+        """Plausibility of ``triples`` ([B, 3]) as tail queries: [B], higher is better."""
+        head, relation, tail = triples.unbind(1)
+        return self.score_tails(representations, head, relation, tail.unsqueeze(1)).squeeze(1)
+
+    def num_trained_parameters(self) -> int:
+        """How many numbers training may change."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def with_vectors(model: GraphModel, what: str) -> "KGModel":
+    """The same model, which must have vectors of entities and relations.
+
+    Args:
+        model: Any.
+        what: Needs them, for the message.
+
+    Raises:
+        ValueError: If it is a foundation model.
+    """
+    if not isinstance(model, KGModel):
+        raise ValueError(
+            f"{what} needs a model with a vector for each entity and relation "
+            f"(got a {type(model).__name__})"
+        )
+    return model
+
+
+class KGModel(GraphModel):
     """An encoder feeding a decoder.
 
     Args:
@@ -20,8 +96,6 @@ class KGModel(nn.Module):
 
     Raises:
         ValueError: If the decoder cannot use the encoder's width, or needs reciprocal relations.
-
-    All entity arguments are rows of the encoded graph; relation ids are real ones, in [0, R).
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -64,11 +138,6 @@ class KGModel(nn.Module):
             )
         return representations
 
-    def score(self, representations: Representations, triples: Tensor) -> Tensor:
-        """Plausibility of ``triples`` ([B, 3]) as tail queries: [B], higher is better."""
-        head, relation, tail = triples.unbind(1)
-        return self.score_tails(representations, head, relation, tail.unsqueeze(1)).squeeze(1)
-
     def score_tails(
         self,
         representations: Representations,
@@ -76,17 +145,6 @@ class KGModel(nn.Module):
         relation: Tensor,
         candidates: Tensor | None = None,
     ) -> Tensor:
-        """Scores of (head, relation, candidate).
-
-        Args:
-            representations: From ``encode``.
-            head: [B] rows.
-            relation: [B] ids.
-            candidates: ``None`` for all N rows, [K] rows shared by all queries, or [B, K] rows.
-
-        Returns:
-            [B, N] or [B, K]; higher is better.
-        """
         relations = embedding(relation, representations.relation)
         query = self.decoder.tail_query(representations.rows(head), relations)
         return self._compare(query, representations, candidates)
@@ -98,7 +156,6 @@ class KGModel(nn.Module):
         tail: Tensor,
         candidates: Tensor | None = None,
     ) -> Tensor:
-        """Scores of (candidate, relation, tail); arguments and result as in ``score_tails``."""
         if self.reciprocal:
             inverse = relation + representations.relation.shape[0] // 2
             return self.score_tails(representations, tail, inverse, candidates)
@@ -117,7 +174,3 @@ class KGModel(nn.Module):
             ids, place = torch.unique(candidates, return_inverse=True)
             return self.decoder.compare_rows(query, representations.rows(ids), place)
         return self.decoder.compare_rows(query, representations.entity, candidates)
-
-    def num_trained_parameters(self) -> int:
-        """How many numbers training may change."""
-        return sum(p.numel() for p in self.parameters() if p.requires_grad)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyg_kgtransfer.functional.losses import cosine_loss
 from pyg_kgtransfer.models.encoder import Representations
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 
 
@@ -53,7 +53,7 @@ class AlignmentObjective(Objective):
         self.loss = loss
         self.sample_size = sample_size
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         pairs = self.get_buffer("pairs")
         if len(pairs) > self.sample_size:
             generator = batch.generator

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.models.encoder import Representations
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 
 
@@ -51,7 +51,7 @@ class Anchor(Objective):
             for name, value in start.items()
         )
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         parameters = dict(model.named_parameters())
         total = representations.entity.new_zeros(())
         for name, start in zip(self.names, self.start, strict=True):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pyg_kgtransfer.functional import losses
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.models.encoder import Representations
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 
 RowLoss = Callable[[Tensor, Tensor], Tensor]
@@ -48,7 +48,7 @@ class Teacher:
     """
 
     def __init__(
-        self, model: KGModel, graph: GraphTensors, entity_map: Tensor, relation_map: Tensor
+        self, model: GraphModel, graph: GraphTensors, entity_map: Tensor, relation_map: Tensor
     ) -> None:
         rows, relations = len(graph.entity), graph.num_relations
         for name, mapping, size in (
@@ -148,7 +148,7 @@ class FeatureDistillation(Objective):
         self.loss = loss
         self.sample_size = sample_size
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         rows = _sample(self.teacher.linked, self.sample_size, batch.generator)
         own = representations.entity[rows]
         taught = self.projection(self.teacher.entity_vectors(rows).to(own.dtype))
@@ -199,7 +199,7 @@ class HiddenDistillation(Objective):
         self.loss = loss
         self.sample_size = sample_size
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         rows = _sample(self.teacher.linked, self.sample_size, batch.generator)
         teacher_rows = self.teacher.entity_map[rows]
         terms = []
@@ -266,7 +266,7 @@ class FlowDistillation(Objective):
         self.register_buffer("taught", taught, persistent=False)
         self.register_buffer("nodes", torch.unique(edges[1]), persistent=False)
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         num_rows = len(representations.entity)
         chosen = self._sampled_edges(num_rows, batch.generator)
         edges, all_taught = self.get_buffer("edges")[:, chosen], self.get_buffer("taught")
@@ -323,7 +323,7 @@ class PredictionDistillation(Objective):
         self.temperature = temperature
         self.num_candidates = num_candidates
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         teacher = self.teacher
         triples = batch.triples[teacher.knows(batch.triples)]
         if not len(triples):

@@ -10,7 +10,7 @@ from torch.nn.functional import embedding
 from pyg_kgtransfer.functional.losses import glove_loss, glove_weight
 from pyg_kgtransfer.models.decoders import Decoder
 from pyg_kgtransfer.models.encoder import Representations
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
 from pyg_kgtransfer.sources.entity_words import EntityWords
@@ -155,11 +155,11 @@ class GloVeObjective(Objective):
         learned = self.options.map == "learned"
         self.map = nn.Parameter(torch.eye(width)) if learned else None
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         return torch.stack(list(self.terms(model, representations, batch).values())).sum()
 
     def terms(
-        self, model: KGModel, representations: Representations, batch: Batch
+        self, model: GraphModel, representations: Representations, batch: Batch
     ) -> dict[str, Tensor]:
         """``words``, the loss of GloVe, and ``tie``, weighted, where ties weigh more than 0."""
         drawn = self._pairs(batch.generator)

@@ -9,7 +9,7 @@ from torch import Tensor
 from pyg_kgtransfer.graph.hierarchy import Hierarchy, Neighbours
 from pyg_kgtransfer.kernels.pair_scores import Pairing, score_own
 from pyg_kgtransfer.models.encoder import Representations
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 
 
@@ -120,11 +120,11 @@ class HierarchyObjective(Objective):
         ):
             self.register_buffer(name, table, persistent=False)
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         return torch.stack(list(self.terms(model, representations, batch).values())).sum()
 
     def terms(
-        self, model: KGModel, representations: Representations, batch: Batch
+        self, model: GraphModel, representations: Representations, batch: Batch
     ) -> dict[str, Tensor]:
         """The constraints that weigh more than 0, weighted, by name."""
         options = self.options

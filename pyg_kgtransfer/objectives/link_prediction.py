@@ -10,7 +10,7 @@ from torch.nn.functional import embedding
 from pyg_kgtransfer.functional import losses, sampling
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.models.encoder import Representations
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel, with_vectors
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 
 PairLoss = Callable[[Tensor, Tensor], Tensor]
@@ -69,7 +69,7 @@ class NegativeSampling(Objective):
         self.with_self = with_self
         self.register_buffer("entity_weights", entity_weights)
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
         num_entities = representations.entity.shape[0]
         tails, heads = (self._draw(len(head), num_entities, batch.generator) for _ in range(2))
@@ -147,7 +147,7 @@ class OneVsAll(Objective):
         self.label_smoothing = label_smoothing
         self.num_candidates = num_candidates
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
         candidates, tail_column = self._candidates(tail, representations, batch.generator)
         tails = model.score_tails(representations, head, relation, candidates)
@@ -197,7 +197,7 @@ class KvsAll(Objective):
         self.known = known
         self.label_smoothing = label_smoothing
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         queries = torch.unique(batch.triples[:, :2], dim=0)
         tails = model.score_tails(representations, queries[:, 0], queries[:, 1])
         loss = self._loss(tails, *self.known.tails(queries[:, 0], queries[:, 1]))
@@ -226,8 +226,9 @@ class N3(Objective):
         10.0
     """
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
+        model = with_vectors(model, "N3")
         relations, decoder = representations.relation, model.decoder
         of_relation = losses.n3_penalty(decoder.moduli(embedding(relation, relations)))
         if model.reciprocal:

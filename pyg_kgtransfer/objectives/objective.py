@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.models.encoder import Representations
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 
 
 class Batch(NamedTuple):
@@ -50,11 +50,11 @@ class Objective(nn.Module, ABC):
     """
 
     @abstractmethod
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         """The loss, a scalar."""
 
     def terms(
-        self, model: KGModel, representations: Representations, batch: Batch
+        self, model: GraphModel, representations: Representations, batch: Batch
     ) -> dict[str, Tensor]:
         """The loss split into named scalars that sum to it; for the log."""
         return {"loss": self(model, representations, batch)}
@@ -105,11 +105,11 @@ class Mixture(Objective):
             if weight < 0:
                 raise ValueError(f"weights must be at least 0 (got {weight} for {name!r})")
 
-    def forward(self, model: KGModel, representations: Representations, batch: Batch) -> Tensor:
+    def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         return torch.stack(list(self.terms(model, representations, batch).values())).sum()
 
     def terms(
-        self, model: KGModel, representations: Representations, batch: Batch
+        self, model: GraphModel, representations: Representations, batch: Batch
     ) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         for name, objective in self._named.items():

@@ -160,6 +160,11 @@ def load_inductive(
         ValueError: As in ``load``.
         FileNotFoundError: As in ``load``.
         ConnectionError: As in ``load``.
+
+    Example:
+        >>> load_inductive("umls")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: a data set is one of ... (got 'grail-inductive/umls'; nearest: ...)
     """
     full = name if name.casefold().startswith("grail-inductive/") else f"grail-inductive/{name}"
     pairs = [known for known in DATASETS if f"{known}_ind" in DATASETS]

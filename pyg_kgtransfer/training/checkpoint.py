@@ -15,7 +15,7 @@ import pyg_kgtransfer
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.build import ModelConfig, build_model
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.training.checkpoint_format import (
     GRAPH,
     INDEX,
@@ -118,7 +118,7 @@ class Checkpoint:
         [('Athens', 'capital_of', 'Greece')]
     """
 
-    model: KGModel
+    model: GraphModel
     graph: KnowledgeGraph
     config: ModelConfig | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -175,7 +175,7 @@ class Checkpoint:
         cls,
         path: Path | str,
         *,
-        model: KGModel | None = None,
+        model: GraphModel | None = None,
         device: torch.device | str = "cpu",
     ) -> "Checkpoint":
         """Read a checkpoint; its model is in eval mode on ``device``.
@@ -244,7 +244,7 @@ def _check_replaceable(path: Path) -> None:
 
 def _built(
     config: ModelConfig | None, graph: KnowledgeGraph, weights: Mapping[str, Tensor], folder: Path
-) -> KGModel:
+) -> GraphModel:
     if config is None:
         raise ValueError(
             f"{folder} holds a model of your own, which cannot be built from a config: "

@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 from pyg_kgtransfer.training.config import TrainConfig, build_optimizer
 from pyg_kgtransfer.training.loss_meter import NotFiniteError
@@ -30,7 +30,7 @@ class TrainingStep(nn.Module):
         objective: What is minimised; its own parameters are trained as well.
     """
 
-    def __init__(self, model: KGModel, objective: Objective) -> None:
+    def __init__(self, model: GraphModel, objective: Objective) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
@@ -53,7 +53,7 @@ class Learner:
     def __init__(
         self,
         config: TrainConfig,
-        model: KGModel,
+        model: GraphModel,
         objective: Objective,
         parameter_groups: Iterable[Mapping[str, Any]] | None,
     ) -> None:

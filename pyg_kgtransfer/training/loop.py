@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.training.batches import TripleBatches
 from pyg_kgtransfer.training.config import TrainConfig, learning_rate_factor
 from pyg_kgtransfer.training.history import History, HistoryLog, TensorBoardCurves
@@ -32,7 +32,7 @@ from pyg_kgtransfer.training.selection import Selection
 
 logger = logging.getLogger(__name__)
 STEPS_BETWEEN_READINGS = 50  # on an accelerator; on the CPU each step's loss is read
-Validate = Callable[[KGModel], Mapping[str, float]]
+Validate = Callable[[GraphModel], Mapping[str, float]]
 
 
 @dataclass(frozen=True, eq=False)

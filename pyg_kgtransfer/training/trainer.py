@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.objective import Objective
 from pyg_kgtransfer.training.batches import TripleBatches
 from pyg_kgtransfer.training.config import TrainConfig
@@ -53,7 +53,7 @@ class Trainer:
 
     def fit(
         self,
-        model: KGModel,
+        model: GraphModel,
         objective: Objective,
         batches: TripleBatches,
         *,

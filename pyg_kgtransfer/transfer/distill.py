@@ -13,7 +13,7 @@ from pyg_kgtransfer.functional import losses
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.linked import linked_subgraph
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel, with_vectors
 from pyg_kgtransfer.objectives.distillation import (
     FeatureDistillation,
     FlowDistillation,
@@ -148,6 +148,7 @@ def distill(
     """
     recipe = Recipe() if recipe is None else recipe
     config = DistillConfig() if config is None else config
+    with_vectors(teacher.model, "a teacher")
     if linked is None:
         linked = linked_subgraph(target.train, teacher.graph, own_alignment(teacher, target.train))
     entity_map, relation_map = _maps_to_teacher(teacher, linked)
@@ -176,9 +177,15 @@ def distill(
 
 
 def distillation_objective(
-    teacher: Teacher, student: KGModel, linked: LinkedKG, *, recipe: Recipe, config: DistillConfig
+    teacher: Teacher,
+    student: GraphModel,
+    linked: LinkedKG,
+    *,
+    recipe: Recipe,
+    config: DistillConfig,
 ) -> Objective:
     """The task and the levels of ``config`` that weigh more than 0, as a ``Mixture``."""
+    student = with_vectors(student, "a student")
     width, num_layers = student.encoder.width, student.encoder.num_layers
     row_loss = _ROW_LOSSES[config.row_loss]
     has_layers = bool(num_layers and teacher.representations.hidden)

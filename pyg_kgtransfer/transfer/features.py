@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 
 Features = Mapping[str, Tensor]  # graph name -> [entities of that graph, F]
 
@@ -15,7 +15,7 @@ def joint_features(
     linked: LinkedKG,
     features: Features | None,
     *,
-    known_to: KGModel | None = None,
+    known_to: GraphModel | None = None,
     origin: Tensor | None = None,
 ) -> Tensor | None:
     """One row of features for each entity of a joint graph.
@@ -78,9 +78,9 @@ def _width(linked: LinkedKG, features: Features, inherited: Tensor | None) -> in
     return width
 
 
-def _moved(model: KGModel, origin: Tensor) -> Tensor | None:
+def _moved(model: GraphModel, origin: Tensor) -> Tensor | None:
     """The model's features or text vectors for entities that it knows, zero for others."""
-    inputs = getattr(model.encoder, "inputs", None)
+    inputs = getattr(getattr(model, "encoder", None), "inputs", None)
     for name in ("features", "text"):
         table = getattr(inputs, name, None)
         if isinstance(table, Tensor):

@@ -14,7 +14,7 @@ from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.linking.linked import link
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.build import build_model
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.anchor import Anchor
 from pyg_kgtransfer.objectives.objective import Mixture, Objective
 from pyg_kgtransfer.training.checkpoint import Checkpoint
@@ -26,6 +26,7 @@ from pyg_kgtransfer.transfer.grow import (
     move_rows,
     moved_rows,
     optimiser_groups,
+    row_parameters,
 )
 from pyg_kgtransfer.transfer.ranking import alone, own_alignment
 from pyg_kgtransfer.transfer.recipe import Recipe, checkpoint_of, fit, task_objective
@@ -82,7 +83,7 @@ def grown(
     config: FinetuneConfig | None = None,
     features: Features | None = None,
     seed: int = 0,
-) -> tuple[KGModel, LinkedKG, GrowthReport]:
+) -> tuple[GraphModel, LinkedKG, GrowthReport]:
     """The model over new vocabularies, untrained further: shared rows are bit-identical.
 
     Args:
@@ -128,7 +129,7 @@ def grown(
     else:
         linked = link([target.train, checkpoint.graph], [alignment])
         entity, relation = linked.back_map(checkpoint.graph.name)
-    if not bool((entity >= 0).any()):
+    if any(row_parameters(checkpoint.model)) and not bool((entity >= 0).any()):
         raise ValueError(
             f"no entity of {target.train.name!r} matches one of {checkpoint.graph.name!r}; "
             "pass an alignment"

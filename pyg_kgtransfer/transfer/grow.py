@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 
 NewRows = Literal["fresh", "mean"]
 
@@ -70,7 +70,7 @@ def row_parameters(model: nn.Module) -> Iterator[tuple[str, str]]:
 
 
 def moved_rows(
-    old: KGModel, fresh: KGModel, entity_origin: Tensor, relation_origin: Tensor
+    old: GraphModel, fresh: GraphModel, entity_origin: Tensor, relation_origin: Tensor
 ) -> dict[str, Tensor]:
     """Which rows of ``fresh`` have an old row to take: parameter name -> bool mask over its rows.
 
@@ -95,7 +95,7 @@ def moved_rows(
 
 @torch.no_grad()
 def move_rows(
-    old: KGModel, fresh: KGModel, entity_origin: Tensor, relation_origin: Tensor, new: NewRows
+    old: GraphModel, fresh: GraphModel, entity_origin: Tensor, relation_origin: Tensor, new: NewRows
 ) -> None:
     """Give ``fresh`` the old model's weights: shared rows bit for bit, all else whole.
 
@@ -127,7 +127,7 @@ def _row_origin(origin: Tensor, rows: int, old_rows: int, size: int) -> Tensor:
     return torch.cat([origin, torch.where(origin >= 0, origin + old_rows // 2, -1)])
 
 
-def parts_of(model: KGModel) -> dict[str, list[tuple[str, nn.Parameter]]]:
+def parts_of(model: GraphModel) -> dict[str, list[tuple[str, nn.Parameter]]]:
     """The parameters of a model by part: ``entity``, ``relation``, ``encoder``, ``decoder``.
 
     The first two are tables of rows; the encoder's are what is left of it (layers, projections).
@@ -143,7 +143,7 @@ def parts_of(model: KGModel) -> dict[str, list[tuple[str, nn.Parameter]]]:
 
 
 def optimiser_groups(
-    model: KGModel, factors: dict[str, float], learning_rate: float
+    model: GraphModel, factors: dict[str, float], learning_rate: float
 ) -> list[dict[str, Any]]:
     """Parameter groups with a learning rate per part; a part with factor 0 is left out (frozen)."""
     return [

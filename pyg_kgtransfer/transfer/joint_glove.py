@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.models.inputs import Lookup
+from pyg_kgtransfer.models.kg_model import with_vectors
 from pyg_kgtransfer.objectives.glove import GloVeObjective, GloVeOptions, word_width
 from pyg_kgtransfer.objectives.objective import Mixture
 from pyg_kgtransfer.sources.cooccurrence import Cooccurrences
@@ -143,7 +144,7 @@ def joint_glove(
         accents=config.accents,
     )
     linked = alone(graph)
-    model = fresh_model(recipe, linked)
+    model = with_vectors(fresh_model(recipe, linked), "joint training with words")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.training.seed)
         width = word_width(model.decoder, recipe.model.width)

@@ -11,7 +11,7 @@ from pyg_kgtransfer.graph.hierarchy import Hierarchy
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.models.build import DECODERS, ModelConfig
 from pyg_kgtransfer.models.inputs import TextMixture
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel, with_vectors
 from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
 from pyg_kgtransfer.objectives.objective import Mixture
 from pyg_kgtransfer.sources.text import rescaled
@@ -129,7 +129,7 @@ def kg_fit(
             f"{len(entities)}; it knows {', '.join(map(repr, hierarchy.entities.names[:3]))} ...)"
         )
     linked = alone(target.train)
-    model = fresh_model(recipe, linked, text)
+    model = with_vectors(fresh_model(recipe, linked, text), "KG-FIT")
     if isinstance(model.encoder.inputs, TextMixture):
         model.encoder.inputs.begin_at_text(config.text_start)
     objective = Mixture(
@@ -151,7 +151,7 @@ def kg_fit(
     return checkpoint_of(model, linked, history, recipe, notes={"kg_fit": asdict(config)})
 
 
-def _groups(model: KGModel, recipe: Recipe, config: KGFitConfig) -> list[dict[str, Any]] | None:
+def _groups(model: GraphModel, recipe: Recipe, config: KGFitConfig) -> list[dict[str, Any]] | None:
     """The adapter, which is a network, learns at a rate of its own."""
     named = list(model.named_parameters())
     adapter = [p for name, p in named if ".adapter." in f".{name}"]

@@ -14,10 +14,10 @@ from pyg_kgtransfer.graph.splits import HeldOut, Split
 from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.linking.linked import link
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
 
-Validation = Callable[[KGModel], Mapping[str, float]]
+Validation = Callable[[GraphModel], Mapping[str, float]]
 
 
 class Place(NamedTuple):
@@ -208,7 +208,7 @@ def validation_of(
         return None
     graph = linked.graph.tensors()
 
-    def validate(model: KGModel) -> Mapping[str, float]:
+    def validate(model: GraphModel) -> Mapping[str, float]:
         representations = model.encode(graph.to(next(model.parameters()).device))
         found = {name: rank(model, representations).metrics() for name, rank in rankings.items()}
         kept = ("mrr", "hits@1", "hits@10")

@@ -14,7 +14,7 @@ from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.build import ModelConfig, build_model
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.build import ObjectiveConfig, build_objective
 from pyg_kgtransfer.objectives.objective import Objective
 from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
@@ -56,7 +56,7 @@ class Recipe:
 
 
 def fit(
-    model: KGModel,
+    model: GraphModel,
     objective: Objective,
     linked: LinkedKG,
     *,
@@ -85,7 +85,7 @@ def fit(
     )
 
 
-def fresh_model(recipe: Recipe, linked: LinkedKG, features: Tensor | None = None) -> KGModel:
+def fresh_model(recipe: Recipe, linked: LinkedKG, features: Tensor | None = None) -> GraphModel:
     """An untrained model of the joint graph, drawn from the recipe's seed.
 
     ``features`` ([N, F]) are for models whose inputs want them.
@@ -116,7 +116,7 @@ def training_device(config: TrainConfig) -> torch.device:
 
 
 def checkpoint_of(
-    model: KGModel,
+    model: GraphModel,
     linked: LinkedKG,
     history: History,
     recipe: Recipe,
