@@ -80,13 +80,14 @@ def peak_bytes(work: Work) -> float:
     """
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    before = _status("VmRSS")
+    before = resident_bytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     work()
-    return max(_status("VmHWM") - before, 1.0)
+    return max(resident_bytes("VmHWM") - before, 1.0)
 
 
-def _status(name: str) -> float:
+def resident_bytes(name: str) -> float:
+    """``VmRSS``, what the process holds, or ``VmHWM``, the most it has held since last asked to."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     kilobytes = next(line.split()[1] for line in lines if line.startswith(f"{name}:"))
     return 1024.0 * float(kilobytes)

@@ -1,7 +1,8 @@
 """A model of any graph, of entities and relations never seen: ULTRA's conditional messages."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, cast
+from functools import cached_property
+from typing import cast
 
 import numpy as np
 import scipy.sparse
@@ -60,22 +61,34 @@ def relation_graph(graph: GraphTensors) -> tuple[Tensor, Tensor]:
     return torch.cat(edges, 1).to(device), torch.cat(kinds).to(device)
 
 
-class ReadGraph(NamedTuple):
-    """A graph as the foundation model reads it.
+class ReadGraph:
+    """A graph as the foundation model reads it; sorted when first asked about.
+
+    Args:
+        graph: Its inverses included.
 
     Attributes:
         entity: [N] int64, the entity of each row.
-        edges: Of entities: row v gathers over facts (v, r, u) with r, and (u, r, v) with r + R.
-        relation_edges: Of relations, by meta relation.
         num_relations: R.
         kept: Relation vectors by relation, while nothing is trained.
     """
 
-    entity: Tensor
-    edges: RelationalCSR
-    relation_edges: RelationalCSR
-    num_relations: int
-    kept: dict[int, Tensor]
+    def __init__(self, graph: GraphTensors) -> None:
+        self.graph, self.entity, self.num_relations = graph, graph.entity, graph.num_relations
+        self.kept: dict[int, Tensor] = {}
+
+    @cached_property
+    def edges(self) -> RelationalCSR:
+        """Of entities: row v gathers over facts (v, r, u) with r, and (u, r, v) with r + R."""
+        number = self.num_relations
+        inverse = (self.graph.edge_type + number) % (2 * number)
+        return RelationalCSR(self.graph.edge_index, inverse, len(self.entity), 2 * number)
+
+    @cached_property
+    def relation_edges(self) -> RelationalCSR:
+        """Of relations, by meta relation."""
+        edges, kinds = relation_graph(self.graph)
+        return RelationalCSR(edges, kinds, 2 * self.num_relations, len(META_RELATIONS))
 
 
 class ConditionalLayer(nn.Module):
@@ -261,18 +274,9 @@ class FoundationModel(GraphModel):
         Raises:
             ValueError: If the graph has no relation.
         """
-        number, rows = graph.num_relations, len(graph.entity)
-        if not number:
+        if not graph.num_relations:
             raise ValueError("a foundation model needs a graph with relations (got none)")
-        inverse = (graph.edge_type + number) % (2 * number)
-        edges, kinds = relation_graph(graph)
-        return ReadGraph(
-            graph.entity,
-            RelationalCSR(graph.edge_index, inverse, rows, 2 * number),
-            RelationalCSR(edges, kinds, 2 * number, len(META_RELATIONS)),
-            number,
-            {},
-        )
+        return ReadGraph(graph)
 
     def score_tails(
         self,

@@ -79,6 +79,7 @@ class NegativeSampling(Objective):
             heads = torch.column_stack([heads, torch.where(is_loop, heads[:, 0], tail)])
         asked, places = representations, [head, tail, tails, heads]
         if self.shared:
+            with_vectors(model, "a draw of negatives for the whole batch")
             asked, places = representations.narrowed(*places)
         given_head, given_tail, drawn_tails, drawn_heads = places
 

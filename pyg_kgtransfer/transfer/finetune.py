@@ -192,7 +192,8 @@ def finetune(
     model, linked, report = grown(
         checkpoint, target, alignment, config=config, features=features, seed=seed
     )
-    objective: Objective = task_objective(recipe, linked)
+    used = replace(recipe, model=checkpoint.config or recipe.model)
+    objective: Objective = task_objective(used, linked)
     if config.anchor:
         origins = report.entities.origin, report.relations.origin
         rows = moved_rows(checkpoint.model, model, *origins)
@@ -211,7 +212,6 @@ def finetune(
         parameter_groups=groups,
     )
     notes = {"growth": report.counts(), "finetuning": asdict(config)}
-    used = replace(recipe, model=checkpoint.config or recipe.model)
     return checkpoint_of(model, linked, history, used, parent=checkpoint, notes=notes)
 
 

@@ -10,13 +10,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
-from pyg_kgtransfer.models.build import ModelConfig, build_model
+from pyg_kgtransfer.models.build import FOUNDATION, ModelConfig, build_model
 from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.build import ObjectiveConfig, build_objective
 from pyg_kgtransfer.objectives.objective import Objective
+from pyg_kgtransfer.objectives.sources import AcrossSources, OwnGraph
 from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
 from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps, provenance
 from pyg_kgtransfer.training.config import TrainConfig
@@ -101,13 +103,44 @@ def fresh_model(recipe: Recipe, linked: LinkedKG, features: Tensor | None = None
 
 
 def task_objective(recipe: Recipe, linked: LinkedKG) -> Objective:
-    """The link prediction objective over the facts of a joint graph."""
-    known = KnownTriples(
-        [linked.graph.triples],
-        num_entities=linked.graph.num_entities,
-        num_relations=linked.graph.num_relations,
+    """The link prediction objective over the facts of a joint graph.
+
+    A foundation model learns each source's facts on that source's own graph.
+    """
+    device = training_device(recipe.training)
+    if recipe.model.encoder != FOUNDATION:
+        return build_objective(recipe.objective, _known(linked.graph).to(device))
+    sources = [_own_graph(linked, number) for number in range(len(linked.names))]
+    known = [
+        KnownTriples(
+            [source.facts], num_entities=len(source.graph.entity),
+            num_relations=source.graph.num_relations,
+        ).to(device)
+        for source in sources
+    ]  # fmt: skip
+    return AcrossSources(sources, [build_objective(recipe.objective, each) for each in known])
+
+
+def _own_graph(linked: LinkedKG, number: int) -> OwnGraph:
+    """A source's facts and entities in a joint graph."""
+    is_own = linked.source == number
+    if linked.stated_by is not None:
+        is_own = linked.stated_by[:, number]
+    whole = linked.graph.with_triples(linked.graph.triples[is_own])
+    entity = linked.entity_maps[number]
+    entity = torch.unique(entity[entity >= 0])
+    row = torch.full((linked.graph.num_entities,), -1)
+    row[entity] = torch.arange(len(entity))
+    graph = whole.tensors()
+    graph = graph._replace(entity=entity, edge_index=row[graph.edge_index])
+    head, relation, tail = whole.triples.unbind(1)
+    return OwnGraph(graph, torch.stack([row[head], relation, row[tail]], 1), row)
+
+
+def _known(graph: KnowledgeGraph) -> KnownTriples:
+    return KnownTriples(
+        [graph.triples], num_entities=graph.num_entities, num_relations=graph.num_relations
     )
-    return build_objective(recipe.objective, known.to(training_device(recipe.training)))
 
 
 def training_device(config: TrainConfig) -> torch.device:
