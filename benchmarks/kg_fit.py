@@ -224,7 +224,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     sentences = words if given.quick else CachedText(SentenceText(), Places.given().cache / "text")
     if not (given.data or given.models):
         count = 1000 if given.quick else MANY
-        benchmark.run("many", partial(many_entities, count), settings={"entities": count})
+        settings = {"data": {}, "entities": count}
+        benchmark.run("many", partial(many_entities, count), settings=settings)
     figures: dict[str, float] = {}
     rows: list[dict[str, Any]] = []
     for name in names:
