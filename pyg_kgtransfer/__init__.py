@@ -101,6 +101,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
     from pyg_kgtransfer.training.trainer import Trainer
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
+    from pyg_kgtransfer.transfer.few_shot import FewShotConfig, few_shot
     from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
     from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
     from pyg_kgtransfer.transfer.kg_fit import KGFitConfig, kg_fit
@@ -210,6 +211,8 @@ _HOMES = {
     "read_foundation": "training.foundation_weights",
     "write_foundation": "training.foundation_weights",
     "zero_shot": "transfer.zero_shot",
+    "few_shot": "transfer.few_shot",
+    "FewShotConfig": "transfer.few_shot",
     "load_inductive": "sources.datasets",
     "ModelConfig": "models.build",
     "build_model": "models.build",
@@ -282,6 +285,7 @@ __all__ = [
     "EntityWords",
     "FeatureDistillation",
     "Features",
+    "FewShotConfig",
     "FinetuneConfig",
     "FlowDistillation",
     "FoundationModel",
@@ -350,6 +354,7 @@ __all__ = [
     "distill",
     "entity_words",
     "evaluate",
+    "few_shot",
     "few_shot_split",
     "finetune",
     "forced_engine",

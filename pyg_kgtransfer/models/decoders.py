@@ -72,6 +72,13 @@ class Decoder(nn.Module, ABC):
             ValueError: If the width does not fit.
         """
 
+    def relation_between(self, head: Tensor, tail: Tensor) -> Tensor | None:
+        """A relation vector for pairs of entities ([K, D] each), in closed form: [D'].
+
+        ``None`` where this decoder has none.
+        """
+        return None
+
     def moduli(self, vector: Tensor) -> Tensor:
         """Sizes of the numbers in a vector, for norms: [*, D] -> [*, D] or, complex, [*, D / 2]."""
         return vector.abs()
@@ -138,6 +145,10 @@ class TransE(_Paired):
     def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
         return tail - relation
 
+    def relation_between(self, head: Tensor, tail: Tensor) -> Tensor:
+        """The mean step, which has the least squared error."""
+        return (tail - head).mean(0)
+
     def extra_repr(self) -> str:
         return f"p={self.p}"
 
@@ -171,6 +182,10 @@ class DistMult(_Paired):
 
     def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
         return tail * relation
+
+    def relation_between(self, head: Tensor, tail: Tensor) -> Tensor:
+        """The mean product: of all vectors of its length it gives the pairs the highest score."""
+        return (head * tail).mean(0)
 
 
 class _Complex(_Paired):
@@ -210,6 +225,10 @@ class ComplEx(_Complex):
     def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
         return scores.complex_product(tail, scores.complex_conjugate(relation))
 
+    def relation_between(self, head: Tensor, tail: Tensor) -> Tensor:
+        """The mean of conj(h) t, likewise."""
+        return scores.complex_product(scores.complex_conjugate(head), tail).mean(0)
+
 
 class RotatE(_Complex):
     """-sum_d |h_d r_d - t_d| with r_d = exp(i phase_d); relation vectors are D / 2 phases.
@@ -236,6 +255,12 @@ class RotatE(_Complex):
 
     def head_query(self, relation: Tensor, tail: Tensor) -> Tensor:
         return scores.complex_product(tail, scores.rotation(-relation))
+
+    def relation_between(self, head: Tensor, tail: Tensor) -> Tensor:
+        """The phase of the mean of conj(h) t, which has the least squared error."""
+        turn = scores.complex_product(scores.complex_conjugate(head), tail).mean(0)
+        real, imaginary = turn.chunk(2)
+        return torch.atan2(imaginary, real)
 
     @torch.no_grad()
     def initialise(self, entity: Tensor | None, relation: Tensor | None) -> None:
