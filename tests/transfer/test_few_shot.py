@@ -48,9 +48,9 @@ def test_a_relation_in_closed_form(world: kgt.KnowledgeGraph, decoder: str) -> N
     asked = [(city, "lies_in", land) for city, land in CITIES[8:]]
     few = facts_of("lies_in", 4)
     found = kgt.few_shot(checkpoint, few, config=kgt.FewShotConfig(steps=0))
-    mean = kgt.few_shot(checkpoint, few, config=kgt.FewShotConfig(start="mean", steps=0))
+    fresh = kgt.few_shot(checkpoint, few, config=kgt.FewShotConfig(start="fresh", steps=0))
     assert mean_place(found, asked) < 4  # of 28
-    assert mean_place(found, asked) <= mean_place(mean, asked)
+    assert mean_place(found, asked) < mean_place(fresh, asked)
 
 
 @pytest.mark.parametrize("encoder", ["shallow", "compgcn"])
