@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         PredictionDistillation,
         Teacher,
     )
+    from pyg_kgtransfer.objectives.domain import MMD, DomainAdversary, domain_gap
     from pyg_kgtransfer.objectives.glove import GloVeObjective, GloVeOptions
     from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
@@ -211,6 +212,9 @@ _HOMES = {
     "read_foundation": "training.foundation_weights",
     "write_foundation": "training.foundation_weights",
     "zero_shot": "transfer.zero_shot",
+    "DomainAdversary": "objectives.domain",
+    "MMD": "objectives.domain",
+    "domain_gap": "objectives.domain",
     "few_shot": "transfer.few_shot",
     "FewShotConfig": "transfer.few_shot",
     "load_inductive": "sources.datasets",
@@ -259,6 +263,7 @@ _HOMES = {
 __all__ = [
     "HAKE",
     "LLM",
+    "MMD",
     "N3",
     "RGCN",
     "Alignment",
@@ -279,6 +284,7 @@ __all__ = [
     "Decoder",
     "DistMult",
     "DistillConfig",
+    "DomainAdversary",
     "Encoder",
     "EntityAlignment",
     "EntityInput",
@@ -352,6 +358,7 @@ __all__ = [
     "count_cooccurrences",
     "count_words",
     "distill",
+    "domain_gap",
     "entity_words",
     "evaluate",
     "few_shot",

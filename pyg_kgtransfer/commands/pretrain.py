@@ -15,6 +15,7 @@ from pyg_kgtransfer.commands.outputs import (
     save,
 )
 from pyg_kgtransfer.linking.linked_kg import Mode
+from pyg_kgtransfer.models.build import FOUNDATION
 from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.transfer.pretrain import pretrain
 
@@ -80,7 +81,9 @@ def run(options: Namespace, show: Show) -> Json:
             }
             for each in alignments
         ]
-        show(report.records_table("links", links) if links else "no links: nothing is carried over")
+        needless = options.recipe.model.encoder == FOUNDATION
+        alone = "each graph by itself" if needless else "no links: nothing is carried over"
+        show(report.records_table("links", links) if links else alone)
     checkpoint = pretrain(
         linked,
         splits,
