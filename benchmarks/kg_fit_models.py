@@ -26,8 +26,17 @@ STAGES: Mapping[str, HierarchyOptions] = {
 }
 
 
-def _sampled(decoder: str, margin: float, *, negatives: int = 64, width: int = 128) -> Recipe:
-    loss = ObjectiveConfig("self_adversarial", margin=margin, num_negatives=negatives)
+def _sampled(
+    decoder: str,
+    margin: float,
+    *,
+    negatives: int = 64,
+    width: int = 128,
+    with_self: bool = False,
+) -> Recipe:
+    loss = ObjectiveConfig(
+        "self_adversarial", margin=margin, num_negatives=negatives, with_self=with_self
+    )
     model = ModelConfig(decoder=decoder, width=width, encoder="shallow")
     return recipe_of(model, loss, ADAM, epochs=25, schedule="linear", accelerator="cpu")
 
@@ -55,6 +64,7 @@ def _one_vs_all(
 MODELS: Mapping[str, Recipe] = {
     "transe": _sampled("transe_l2", 9.0),
     "rotate": _sampled("rotate", 6.0),
+    "rotate_self": _sampled("rotate", 6.0, with_self=True),  # the entity asked about is a negative
     "protate": _sampled("protate", 6.0, negatives=32, width=64),
     "hake": _sampled("hake", 6.0, negatives=32, width=64),
     "distmult": _one_vs_all("distmult", ADAGRAD, 0.01, epochs=20),
@@ -67,10 +77,10 @@ MODELS: Mapping[str, Recipe] = {
     ),
 }  # fmt: skip
 ON = {
-    "codex-s": tuple(MODELS),
+    "codex-s": tuple(model for model in MODELS if model != "rotate_self"),
     "atlas": ("transe", "rotate", "distmult", "complex", "compgcn"),
     "umls": ("transe", "rotate", "distmult"),
-    "wn18rr": ("transe", "rotate"),
+    "wn18rr": ("transe", "rotate", "rotate_self"),
     "fb15k-237": ("transe", "rotate"),
 }
 SHUFFLED = ("transe", "rotate", "distmult")  # on codex-s: KG-FIT with other entities' text
