@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
     from pyg_kgtransfer.graph.known_triples import KnownTriples
     from pyg_kgtransfer.graph.leakage import leakage_report
+    from pyg_kgtransfer.graph.rules import Rule, mine_rules, propose_facts
     from pyg_kgtransfer.graph.splits import (
         HeldOut,
         Split,
@@ -212,6 +213,9 @@ _HOMES = {
     "read_foundation": "training.foundation_weights",
     "write_foundation": "training.foundation_weights",
     "zero_shot": "transfer.zero_shot",
+    "Rule": "graph.rules",
+    "mine_rules": "graph.rules",
+    "propose_facts": "graph.rules",
     "DomainAdversary": "objectives.domain",
     "MMD": "objectives.domain",
     "domain_gap": "objectives.domain",
@@ -336,6 +340,7 @@ __all__ = [
     "RelationalCSR",
     "Representations",
     "RotatE",
+    "Rule",
     "SentenceText",
     "Shallow",
     "Split",
@@ -380,8 +385,10 @@ __all__ = [
     "match_keys",
     "match_labels",
     "match_similar",
+    "mine_rules",
     "neighbours",
     "pretrain",
+    "propose_facts",
     "random_split",
     "ranking_of",
     "read_entity_text",
