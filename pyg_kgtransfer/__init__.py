@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.training.foundation_weights import read_foundation, write_foundation
     from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
     from pyg_kgtransfer.training.trainer import Trainer
+    from pyg_kgtransfer.transfer.calibrate import calibrate
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
     from pyg_kgtransfer.transfer.few_shot import FewShotConfig, few_shot
     from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
@@ -213,6 +214,7 @@ _HOMES = {
     "read_foundation": "training.foundation_weights",
     "write_foundation": "training.foundation_weights",
     "zero_shot": "transfer.zero_shot",
+    "calibrate": "transfer.calibrate",
     "Rule": "graph.rules",
     "mine_rules": "graph.rules",
     "propose_facts": "graph.rules",
@@ -359,6 +361,7 @@ __all__ = [
     "analogies",
     "build_model",
     "build_objective",
+    "calibrate",
     "compare",
     "count_cooccurrences",
     "count_words",

@@ -1,10 +1,19 @@
 """From scores, which have no unit, to probabilities that can be believed."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+class Calibrator(Protocol):
+    """From scores to probabilities."""
+
+    def probability(self, scores: Tensor) -> Tensor:
+        """Probabilities in [0, 1], of the shape of ``scores``, float64."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,62 @@ def fit_calibration(scores: Tensor, is_true: Tensor) -> Calibration:
     """
     scores = scores.detach().double().cpu()
     is_true = is_true.cpu()
+    _check(scores, is_true)
+    positives = int(is_true.sum())
+    negatives = len(is_true) - positives
+    centre, spread = scores.mean(), scores.std().item() or 1.0
+    target = torch.where(is_true, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    slope, intercept = _logistic_fit((scores - centre) / spread, target.double())
+    slope /= spread
+    return Calibration(slope, intercept - slope * centre.item())
+
+
+@dataclass(frozen=True, eq=False)
+class IsotonicCalibration:
+    """P(true | score) by the best function that never falls.
+
+    Attributes:
+        scores: [K] float64 ascending.
+        probabilities: [K] float64 at these scores, straight lines between them.
+    """
+
+    scores: np.ndarray
+    probabilities: np.ndarray
+
+    def probability(self, scores: Tensor) -> Tensor:
+        """Probabilities in [0, 1], of the shape of ``scores``, float64."""
+        found = np.interp(scores.detach().double().cpu().numpy(), self.scores, self.probabilities)
+        return torch.from_numpy(np.asarray(found)).to(scores.device)
+
+
+def fit_isotonic(scores: Tensor, is_true: Tensor) -> IsotonicCalibration:
+    """Isotonic regression on labelled scores; it wants some hundreds of them.
+
+    Args:
+        scores: [T] finite.
+        is_true: [T] bool, both values present.
+
+    Raises:
+        ValueError: If true or false triples are missing, or a score is not finite.
+
+    Source: Zadrozny and Elkan 2002, "Transforming Classifier Scores into Accurate Multiclass
+    Probability Estimates", section 3.2.
+
+    Example:
+        >>> fitted = fit_isotonic(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([False, True, True]))
+        >>> fitted.probability(torch.tensor([0.0, 1.5, 9.0])).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    _check(scores, is_true)
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(
+        scores.detach().double().cpu().numpy(), is_true.cpu().double().numpy()
+    )
+    return IsotonicCalibration(fitted.X_thresholds_, fitted.y_thresholds_)
+
+
+def _check(scores: Tensor, is_true: Tensor) -> None:
     positives = int(is_true.sum())
     negatives = len(is_true) - positives
     if not positives or not negatives:
@@ -55,11 +120,6 @@ def fit_calibration(scores: Tensor, is_true: Tensor) -> Calibration:
         )
     if not torch.isfinite(scores).all():
         raise ValueError("calibration needs finite scores (got NaN or infinity)")
-    centre, spread = scores.mean(), scores.std().item() or 1.0
-    target = torch.where(is_true, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    slope, intercept = _logistic_fit((scores - centre) / spread, target.double())
-    slope /= spread
-    return Calibration(slope, intercept - slope * centre.item())
 
 
 def _logistic_fit(scores: Tensor, target: Tensor) -> tuple[float, float]:
@@ -98,3 +158,24 @@ def expected_calibration_error(probability: Tensor, is_true: Tensor, *, bins: in
     gap = torch.zeros(bins, dtype=torch.double)
     gap = gap.index_add(0, index, probability.double() - is_true.double())
     return gap.abs().sum().item() / len(probability)
+
+
+def reliability(probability: Tensor, is_true: Tensor, *, bins: int = 10) -> list[dict[str, float]]:
+    """Bins of equal width: mean probability, share true, count; empty ones left out.
+
+    Example:
+        >>> reliability(torch.tensor([0.1, 0.9, 0.9]), torch.tensor([False, True, False]), bins=2)
+        ... # doctest: +NORMALIZE_WHITESPACE
+        [{'probability': 0.1, 'true': 0.0, 'count': 1},
+         {'probability': 0.9, 'true': 0.5, 'count': 2}]
+    """
+    index = (probability * bins).long().clamp(max=bins - 1)
+    return [
+        {
+            "probability": round(probability[index == number].double().mean().item(), 6),
+            "true": is_true[index == number].double().mean().item(),
+            "count": int((index == number).sum()),
+        }
+        for number in range(bins)
+        if bool((index == number).any())
+    ]
