@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from pyg_kgtransfer.evaluation.result import SIDES, Groups, LinkPredictionResult
-from pyg_kgtransfer.evaluation.streaming import SCORE_BYTES, Chunks, Scorer, device_of, evaluating
+from pyg_kgtransfer.evaluation.streaming import (
+    SCORE_BYTES,
+    Chunks,
+    Scorer,
+    device_of,
+    evaluating,
+    query_bytes,
+)
 from pyg_kgtransfer.functional import ranking
 from pyg_kgtransfer.functional.segments import segment_offsets
 from pyg_kgtransfer.graph.known_triples import KnownTriples
@@ -138,7 +145,8 @@ class LinkPrediction:
         given = None if self.candidates is None else self.candidates.to(device)
         candidates = torch.arange(known.num_entities, device=device) if given is None else given
         cell = max(SCORE_BYTES, int(getattr(model, "score_bytes", 0)))
-        chunks = Chunks(self.memory_mb, row_bytes=cell * len(candidates))
+        row = cell * len(candidates) + query_bytes(model, representations)
+        chunks = Chunks(self.memory_mb, row_bytes=row)
 
         def score_heads(anchor: Tensor, relation: Tensor) -> Tensor:
             return model.score_heads(representations, relation, anchor, given)

@@ -18,7 +18,8 @@ class Scorer(Protocol):
     """What can be ranked: a ``KGModel``, a foundation model, a rule.
 
     An optional attribute ``score_bytes`` states how many bytes scoring one query against one
-    candidate takes at its peak, where that is far more than a few numbers.
+    candidate takes at its peak, where that is far more than a few numbers; an optional method
+    ``query_bytes`` of the representations, how many one query takes however few its candidates.
     """
 
     def score_tails(
@@ -66,6 +67,12 @@ def device_of(representations: object, default: torch.device) -> torch.device:
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch ran out of memory, on an accelerator or on the CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def query_bytes(model: object, representations: object) -> int:
+    """What one query takes besides its scores; 0 where the model does not say."""
+    told = getattr(model, "query_bytes", None)
+    return 0 if told is None else int(told(representations))
 
 
 class Chunks:

@@ -12,7 +12,7 @@ from pyg_kgtransfer.evaluation.calibration import (
     expected_calibration_error,
     fit_calibration,
 )
-from pyg_kgtransfer.evaluation.streaming import Chunks, device_of, evaluating
+from pyg_kgtransfer.evaluation.streaming import Chunks, device_of, evaluating, query_bytes
 
 _ROW_BYTES = 1 << 14  # one scored triple: a few vectors of width up to a thousand
 
@@ -167,7 +167,8 @@ class TripleClassification:
 
     def _scores(self, model: Any, representations: Any, triples: Tensor) -> Tensor:
         triples = triples.to(device_of(representations, triples.device))
-        chunks = Chunks(self.memory_mb, row_bytes=_ROW_BYTES)
+        row = _ROW_BYTES + query_bytes(model, representations)
+        chunks = Chunks(self.memory_mb, row_bytes=row)
         parts = chunks.run(
             len(triples), lambda start, stop: model.score(representations, triples[start:stop])
         )

@@ -106,17 +106,17 @@ def mine_rules(
     steps = _steps(heads)
     names = graph.relations.names
     known = [np.diff(head.indptr) > 0 for head in heads]  # entities with the relation to something
+    stated = _Stated(heads)
     found: list[Rule] = []
     for body, pairs in _bodies(steps, max_pairs):
         if pairs.nnz < min_support:
             continue
         per_row = np.diff(pairs.indptr)
-        for number, head in enumerate(heads):
-            if body == (number,) or head.nnz < min_support:
+        supports = stated.relations_of(pairs)
+        for number in np.flatnonzero(supports >= min_support).tolist():
+            if body == (number,):
                 continue
-            support = int(pairs.multiply(head).nnz)
-            if support < min_support:
-                continue
+            support = int(supports[number])
             sure = support / int(per_row[known[number]].sum())
             if sure >= min_confidence:
                 told = tuple(_name(names, step) for step in body)
@@ -153,9 +153,10 @@ def propose_facts(graph: KnowledgeGraph, rules: Sequence[Rule]) -> Proposals:
         best[number] = weighted if number not in best else best[number].maximum(weighted)
     triples, weights = [np.empty((0, 3), np.int64)], [np.empty(0, np.float32)]
     for number, table in sorted(best.items()):
-        row, column = table.nonzero()
-        triples.append(np.stack([row, np.full(len(row), number), column], axis=1).astype(np.int64))
-        weights.append(np.asarray(table[row, column], dtype=np.float32).reshape(-1))
+        new = table.tocoo()
+        columns = new.row, np.full(new.nnz, number), new.col
+        triples.append(np.stack(columns, axis=1).astype(np.int64))
+        weights.append(new.data.astype(np.float32))
     return Proposals(
         torch.from_numpy(np.concatenate(triples)), torch.from_numpy(np.concatenate(weights))
     )
@@ -184,26 +185,48 @@ def _bodies(
         yield (number,), step
     into = [np.bincount(step.indices, minlength=step.shape[1]) for step in steps]
     out_of = [np.diff(step.indptr) for step in steps]
-    half = len(steps) // 2
     for first in range(len(steps)):
         for second in range(len(steps)):
             walks = int(into[first] @ out_of[second])
             if walks and walks <= max_pairs:
                 body = (first, second)
-                pairs = _walk(steps, body)
-                if second == (first + half) % len(steps):  # there and back again
-                    pairs.setdiag(0)
-                    pairs.eliminate_zeros()
-                yield body, pairs
+                yield body, _walk(steps, body)
 
 
 def _walk(steps: Sequence[csr_array], body: tuple[int, ...]) -> csr_array:
-    """Ones where x is connected to y."""
+    """Ones where x is connected to y; where it is there and back again, to another y than x."""
     pairs = steps[body[0]].copy()
     for step in body[1:]:
-        pairs = pairs @ steps[step]
+        pairs = csr_array(pairs @ steps[step])
     pairs.data[:] = 1
-    return csr_array(pairs)
+    if len(body) == 2 and abs(body[0] - body[1]) == len(steps) // 2:
+        pairs.setdiag(0)
+        pairs.eliminate_zeros()
+    return pairs
+
+
+class _Stated:
+    """Which relations the facts state of pairs, looked up in one sorted table."""
+
+    def __init__(self, heads: Sequence[csr_array]) -> None:
+        tables = [head.tocoo() for head in heads]
+        keys = [table.row.astype(np.int64) * table.shape[1] + table.col for table in tables]
+        relations = [np.full(len(key), number) for number, key in enumerate(keys)]
+        self.number = len(heads)
+        key = np.concatenate([np.empty(0, np.int64), *keys])
+        order = np.argsort(key, kind="stable")
+        self.key = key[order]
+        self.relation = np.concatenate([np.empty(0, np.int64), *relations])[order]
+
+    def relations_of(self, pairs: csr_array) -> np.ndarray:
+        """How many of the pairs each relation has: [R]."""
+        table = pairs.tocoo()
+        key = table.row.astype(np.int64) * table.shape[1] + table.col
+        low, high = (np.searchsorted(self.key, key, side=side) for side in ("left", "right"))
+        several = high - low
+        ends = np.cumsum(several)
+        places = np.arange(several.sum()) + np.repeat(low - (ends - several), several)
+        return np.bincount(self.relation[places], minlength=self.number)
 
 
 def _name(names: Sequence[str], step: int) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse
@@ -71,11 +71,13 @@ class ReadGraph:
         entity: [N] int64, the entity of each row.
         num_relations: R.
         kept: Relation vectors by relation, while nothing is trained.
+        kept_for: Of which weights.
     """
 
     def __init__(self, graph: GraphTensors) -> None:
         self.graph, self.entity, self.num_relations = graph, graph.entity, graph.num_relations
         self.kept: dict[int, Tensor] = {}
+        self.kept_for: tuple[Any, ...] = ()
 
     @cached_property
     def edges(self) -> RelationalCSR:
@@ -165,7 +167,8 @@ class RelationNetwork(nn.Module):
 
     def forward(self, plan: RelationalCSR, relation: Tensor) -> Tensor:
         """Vectors [2R, U, D] for each of U relations ([U]) that are asked for."""
-        query = torch.ones(len(relation), self.width, device=relation.device)
+        first = cast(_RelationLayer, self.layers[0])
+        query = first.relation.weight.new_ones(len(relation), self.width)
         x = _boundary(plan.num_rows, relation, query)
         for layer in cast("Iterator[_RelationLayer]", self.layers):
             x = layer(plan, x, layer.relation.weight, query, relation)
@@ -263,10 +266,10 @@ class FoundationModel(GraphModel):
         self.relation_model = RelationNetwork(width, layers)
         self.entity_model = EntityNetwork(width, layers)
 
-    @property
-    def score_bytes(self) -> int:
-        """What a query against a candidate takes at its peak: some six states of float32."""
-        return 6 * 4 * self.relation_model.width
+    def query_bytes(self, representations: ReadGraph) -> int:
+        """What a query takes at its peak: some six states of each entity and relation, float32."""
+        rows = len(representations.entity) + 2 * representations.num_relations
+        return 6 * 4 * self.relation_model.width * rows
 
     def encode(self, graph: GraphTensors) -> ReadGraph:
         """The graph, ready for messages; pass it to the scoring methods.
@@ -313,9 +316,13 @@ class FoundationModel(GraphModel):
 
     def _relations(self, graph: ReadGraph, distinct: Tensor) -> Tensor:
         """Vectors of all relations for each of those asked for, [2R, U, D]."""
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not len(distinct):
             found: Tensor = self.relation_model(graph.relation_edges, distinct)
             return found
+        weights = tuple((id(p), p._version, p.dtype) for p in self.relation_model.parameters())
+        if graph.kept_for != weights:
+            graph.kept.clear()
+            graph.kept_for = weights
         missing = [relation for relation in distinct.tolist() if relation not in graph.kept]
         if missing:
             asked = torch.tensor(missing, device=distinct.device)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pyg_kgtransfer.models.encoder import Representations
-from pyg_kgtransfer.models.kg_model import GraphModel
+from pyg_kgtransfer.models.kg_model import GraphModel, with_vectors
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 
 _BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # in that of the mean squared distance
@@ -32,14 +32,14 @@ class ReverseGradient(torch.autograd.Function):
 
 
 class _Domains(Objective):
-    """Draws as many entities of each domain in every step.
+    """Draws entities of each domain in every step.
 
     Args:
         domains: Rows of each domain's entities ([N_d] int64), two or more; shared ones in none.
-        sample_size: Entities of each, at least 2.
+        sample_size: Entities of each, at most; at least 2.
 
     Raises:
-        ValueError: If a domain is empty or there is one alone.
+        ValueError: If a domain has fewer than 2 entities or there is one alone.
     """
 
     def __init__(self, domains: Sequence[Tensor], sample_size: int) -> None:
@@ -47,9 +47,9 @@ class _Domains(Objective):
         if len(domains) < 2:
             raise ValueError(f"domain adaptation needs two domains (got {len(domains)})")
         for number, rows in enumerate(domains):
-            if rows.dim() != 1 or not len(rows):
+            if rows.dim() != 1 or len(rows) < 2:
                 raise ValueError(
-                    f"each domain needs entities of its own, [N] with N >= 1 (got "
+                    f"each domain needs 2 entities of its own or more, [N] (got "
                     f"{tuple(rows.shape)} for domain {number})"
                 )
             self.register_buffer(f"rows{number}", rows, persistent=False)
@@ -57,16 +57,16 @@ class _Domains(Objective):
             raise ValueError(f"sample_size must be at least 2 (got {sample_size})")
         self.number, self.sample_size = len(domains), sample_size
 
-    def drawn(self, representations: Representations, batch: Batch) -> list[Tensor]:
-        """Vectors of entities of each domain, [S, D] each."""
-        generator = batch.generator
-        found = []
+    def drawn(
+        self, model: GraphModel, representations: Representations, batch: Batch
+    ) -> list[Tensor]:
+        """Vectors of entities of each domain, [S, D] each; small domains whole."""
+        with_vectors(model, "domain adaptation")
+        generator, found = batch.generator, []
         for number in range(self.number):
             rows = self.get_buffer(f"rows{number}")
-            place = torch.randint(
-                len(rows), (self.sample_size,), generator=generator, device=generator.device
-            )
-            found.append(representations.rows(rows[place]))
+            order = torch.randperm(len(rows), generator=generator, device=generator.device)
+            found.append(representations.rows(rows[order[: self.sample_size]]))
         return found
 
 
@@ -80,10 +80,11 @@ class DomainAdversary(_Domains):
         width: D, of entity vectors.
         hidden: Units of the classifier's hidden layer, at least 1.
         strength: Of the reversed gradient at the end, at least 0.
-        sample_size: Entities of each domain in a step, at least 2.
+        sample_size: Entities of each domain in a step, at most; at least 2.
 
     Raises:
-        ValueError: If a domain is empty, there is one alone, or a number is out of range.
+        ValueError: If a domain has fewer than 2 entities, there is one alone, or a number is out of
+            range.
 
     Source: Ganin et al. 2016, "Domain-Adversarial Training of Neural Networks", section 4 and 5.2.
 
@@ -117,25 +118,30 @@ class DomainAdversary(_Domains):
         )
 
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
-        found = torch.cat(self.drawn(representations, batch))
+        drawn = self.drawn(model, representations, batch)
+        found = torch.cat(drawn)
         strength = self.strength * (2 / (1 + math.exp(-10 * batch.progress)) - 1)
         reversed_: Tensor = ReverseGradient.apply(found, strength)
-        domain = torch.arange(self.number, device=found.device).repeat_interleave(self.sample_size)
-        return cross_entropy(self.classifier(reversed_), domain)
+        scores = self.classifier(reversed_).split([len(each) for each in drawn])
+        losses = [
+            cross_entropy(each, torch.full((len(each),), number, device=found.device))
+            for number, each in enumerate(scores)
+        ]
+        return torch.stack(losses).mean()
 
 
 class MMD(_Domains):
     """The squared maximum mean discrepancy between domains, mean over pairs of them.
 
-    Kernels are the sum of Gaussians whose widths are multiples of the mean squared distance of the
-    sample; the estimate leaves out pairs of the same draw and may fall a little below 0.
+    The kernel is the mean of Gaussians whose widths are multiples of the mean squared distance of
+    the sample; the estimate leaves out pairs of an entity and itself and may fall a little below 0.
 
     Args:
         domains: Rows of each domain's entities ([N_d] int64), two or more; shared ones in none.
-        sample_size: Entities of each domain in a step, at least 2.
+        sample_size: Entities of each domain in a step, at most; at least 2.
 
     Raises:
-        ValueError: If a domain is empty, or there is one alone.
+        ValueError: If a domain has fewer than 2 entities, or there is one alone.
 
     Source: Gretton et al. 2012, "A Kernel Two-Sample Test", eq. 3; Long et al. 2015, arXiv
     1502.02791, for several widths.
@@ -155,7 +161,7 @@ class MMD(_Domains):
         super().__init__(domains, sample_size)
 
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
-        found = self.drawn(representations, batch)
+        found = self.drawn(model, representations, batch)
         gaps = [
             squared_mmd(found[i], found[j])
             for i in range(self.number)
@@ -165,7 +171,10 @@ class MMD(_Domains):
 
 
 def squared_mmd(left: Tensor, right: Tensor) -> Tensor:
-    """The squared maximum mean discrepancy of two samples, [P, D] and [Q, D], at least 2 each.
+    """The squared maximum mean discrepancy of two samples, [P, D] and [Q, D].
+
+    Raises:
+        ValueError: If a sample has fewer than 2 rows.
 
     Example:
         >>> one = torch.tensor([[0.0], [1.0]])
@@ -173,6 +182,8 @@ def squared_mmd(left: Tensor, right: Tensor) -> Tensor:
         tensor(True)
     """
     size = len(left)
+    if min(size, len(right)) < 2:
+        raise ValueError(f"a discrepancy needs 2 rows of each (got {size} and {len(right)})")
     both = torch.cat([left, right])
     distance = torch.cdist(both, both).square()
     with torch.no_grad():

@@ -30,14 +30,16 @@ class AcrossSources(Objective):
 
     The facts of the batch, and their inverses, are not in the graph that is read for them. What a
     foundation model learns from many graphs is learned so: a query sees its own graph alone, and
-    its own entities are the candidates.
+    its own entities are the candidates. The graph of relations is made of what is left, too, where
+    ULTRA's code keeps the whole one.
 
     Args:
         sources: Each by itself, in the order of the batches' sources.
         losses: The loss of each.
 
     Raises:
-        ValueError: If there is not one loss for each source.
+        ValueError: If there is not one loss for each source; in training, if a batch has all facts
+            of a source.
 
     Source: Galkin et al. 2024, arXiv 2310.04562, section 4.3.
 
@@ -75,7 +77,13 @@ class AcrossSources(Objective):
             graph = GraphTensors(entity, edges, kinds, self.sizes[number])
             head, relation, tail = batch.triples[mask].unbind(1)
             triples = torch.stack([row[head], relation, row[tail]], 1)
-            read = model.encode(graph.without(triples))
+            left = graph.without(triples)
+            if not left.edge_index.shape[1]:
+                raise ValueError(
+                    f"a batch must leave facts of each source to read (got one with all "
+                    f"{edges.shape[1] // 2:,} of source {number}): a smaller batch_size does"
+                )
+            read = model.encode(left)
             own = batch._replace(triples=triples, source=None)
             total = total + self.losses[number](model, read, own) * mask.sum() / len(mask)
         return total

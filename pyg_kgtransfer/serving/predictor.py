@@ -8,8 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_kgtransfer.evaluation.streaming import Chunks, query_bytes
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+
+_MEMORY_MB = 512  # for the relations of a pair, where a model takes much for each
 
 
 class Answer(NamedTuple):
@@ -149,8 +152,14 @@ class Predictor:
             ],
             dim=1,
         )
+        row = query_bytes(self.model, self._representations)
+        chunks = Chunks(_MEMORY_MB, row_bytes=row)
         with torch.no_grad():
-            scores = self.model.score(self._representations, triples)
+            parts = chunks.run(
+                len(triples),
+                lambda start, stop: self.model.score(self._representations, triples[start:stop]),
+            )
+        scores = torch.cat(parts)
         known = self._known.contains(triples).nonzero().view(-1)
         names = self.graph.relations.names
         return [

@@ -27,8 +27,8 @@ def read_foundation(path: Path | str) -> FoundationModel:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds something else, or weights of another architecture: key and shape
-            are named.
+        ValueError: If it holds something else, weights of another architecture (key and shape are
+            named), or weights that are not finite.
 
     Example:
         >>> import tempfile
@@ -57,6 +57,7 @@ def read_foundation(path: Path | str) -> FoundationModel:
     if strange:
         shape = tuple(weights[strange[0]].shape)
         raise ValueError(f"{path}: a foundation model has no {strange[0]} (got one, {shape})")
+    _check_finite(weights)
     model.load_state_dict(weights)
     return model
 
@@ -82,15 +83,19 @@ def write_foundation(model: FoundationModel, path: Path | str) -> Path:
     if path.suffix not in _SUFFIXES:
         raise ValueError(f"weights go to {' or '.join(_SUFFIXES)} (got {path.name!r})")
     weights = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    for key, value in weights.items():
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"weights must be finite (got another number in {key})")
+    _check_finite(weights)
     with whole_file(path) as part:
         if path.suffix == ".safetensors":
             write_tensors(part, weights)
         else:
             torch.save({"model": weights}, part)
     return path
+
+
+def _check_finite(weights: Mapping[str, Tensor]) -> None:
+    for key, value in weights.items():
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"weights must be finite (got another number in {key})")
 
 
 def _weights_in(path: Path) -> Mapping[str, Tensor]:

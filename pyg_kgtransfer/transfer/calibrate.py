@@ -15,6 +15,7 @@ from pyg_kgtransfer.evaluation.calibration import (
     fit_isotonic,
     reliability,
 )
+from pyg_kgtransfer.evaluation.streaming import Chunks, query_bytes
 from pyg_kgtransfer.evaluation.triple_classification import LabelledTriples
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import HeldOut, Split
@@ -25,6 +26,7 @@ METHODS: Mapping[str, Callable[[Tensor, Tensor], Calibrator]] = MappingProxyType
     {"platt": fit_calibration, "isotonic": fit_isotonic}
 )
 _TRIES = 100
+_ROW_BYTES = 1 << 14  # one scored triple: a few vectors of width up to a thousand
 
 
 class Calibrated(NamedTuple):
@@ -50,6 +52,7 @@ def calibrate(
     method: str = "platt",
     corruptions: int = 1,
     seed: int = 0,
+    memory_mb: float = 512,
 ) -> Calibrated:
     """Learn what a score is worth.
 
@@ -63,6 +66,7 @@ def calibrate(
             some hundreds of facts and more).
         corruptions: Of each fact, at least 1.
         seed: Of the corruptions.
+        memory_mb: Budget for a chunk of facts, in MiB.
 
     Raises:
         ValueError: If there are no validation facts, an option is out of range, or the checkpoint
@@ -95,11 +99,18 @@ def calibrate(
         read = checkpoint.model.eval().encode(checkpoint.graph.tensors(device))
 
     def scored(part: HeldOut) -> tuple[Tensor, Tensor]:
-        wrong = corrupted(part.triples, known, corruptions, generator=generator)
+        try:
+            wrong = corrupted(part.triples, known, corruptions, generator=generator)
+        except NoCorruptionError as error:
+            named = split.train.with_triples(error.triple.unsqueeze(0)).named_triples()[0]
+            raise ValueError(f"nearly every corruption of {named} is a known fact") from None
         labelled = LabelledTriples.of(part.triples, wrong)
         triples = place.moved(labelled.triples).to(device)
+        row = _ROW_BYTES + query_bytes(checkpoint.model, read)
         with torch.no_grad():
-            parts = [checkpoint.model.score(read, each) for each in triples.split(256)]
+            parts = Chunks(memory_mb, row_bytes=row).run(
+                len(triples), lambda a, b: checkpoint.model.score(read, triples[a:b])
+            )
         return torch.cat(parts).double().cpu(), labelled.is_true
 
     calibration = METHODS[method](*scored(split.valid))
@@ -114,24 +125,30 @@ def calibrate(
     return Calibrated(calibration, metrics, reliability(given[""], is_true))
 
 
+class NoCorruptionError(ValueError):
+    """Of ``triple`` ([3]) nearly every corruption is known."""
+
+    def __init__(self, triple: Tensor) -> None:
+        super().__init__(f"nearly every corruption of the ids {triple.tolist()} is known")
+        self.triple = triple
+
+
 def corrupted(
     triples: Tensor, known: KnownTriples, number: int, *, generator: torch.Generator
 ) -> Tensor:
     """``number`` false triples for each fact, its head or its tail replaced: [number * T, 3].
 
     Raises:
-        ValueError: If of some fact nearly every corruption is known.
+        NoCorruptionError: If of some fact nearly every corruption is known.
     """
-    wrong = triples.repeat(number, 1)
-    side = 2 * torch.randint(2, (len(wrong),), generator=generator)
-    open_ = torch.arange(len(wrong))
+    given = triples.repeat(number, 1)
+    wrong, open_ = given.clone(), torch.arange(len(given))
     for _ in range(_TRIES):
+        side = 2 * torch.randint(2, (len(open_),), generator=generator)
         drawn = torch.randint(known.num_entities, (len(open_),), generator=generator)
-        wrong[open_, side[open_]] = drawn
+        wrong[open_] = given[open_]
+        wrong[open_, side] = drawn
         open_ = open_[known.contains(wrong[open_])]
         if not len(open_):
             return wrong
-    raise ValueError(
-        f"nearly every corruption of the fact with ids {triples[open_[0] % len(triples)].tolist()} "
-        f"is known (got none unknown in {_TRIES} draws)"
-    )
+    raise NoCorruptionError(given[open_[0]])

@@ -1,6 +1,7 @@
 """Few-shot: new relations and new entities from a few facts; all else stays bit for bit."""
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -18,6 +19,7 @@ from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.history import History
+from pyg_kgtransfer.training.selection import snapshot
 from pyg_kgtransfer.training.trainer import Trainer
 from pyg_kgtransfer.transfer.finetune import FinetuneConfig, grown
 from pyg_kgtransfer.transfer.grow import moved_rows
@@ -39,6 +41,7 @@ class FewShotConfig:
         learning_rate: Of Adam, above 0.
         objective: What the steps minimise.
         seed: Of fresh rows and negatives.
+        accelerator: Where the steps run, as in ``TrainConfig``.
 
     Raises:
         ValueError: If the start is unknown or a number out of range.
@@ -55,6 +58,7 @@ class FewShotConfig:
         default_factory=lambda: ObjectiveConfig("softplus", num_negatives=64)
     )
     seed: int = 0
+    accelerator: str = "auto"
 
     def __post_init__(self) -> None:
         if self.start not in ("prototype", "mean", "fresh"):
@@ -98,6 +102,14 @@ def few_shot(
     config = FewShotConfig() if config is None else config
     old = with_vectors(checkpoint.model, "few-shot learning")
     _check(checkpoint.graph, support)
+    settings = checkpoint.config or Recipe().model
+    new_entities = [name for name in support.entities if name not in checkpoint.graph.entities]
+    if new_entities and settings.inputs != "lookup":
+        raise ValueError(
+            f"a new entity of a model whose inputs are {settings.inputs!r} needs features: "
+            f"finetune(..., features=...) takes them (got {new_entities[0]!r})"
+        )
+    checkpoint = replace(checkpoint, config=replace(settings, sparse=False))
     none = HeldOut(support.triples[:0], "valid")
     new_rows: Literal["fresh", "mean"] = "fresh" if config.start == "fresh" else "mean"
     model, linked, report = grown(
@@ -111,13 +123,14 @@ def few_shot(
         _begin_at_prototypes(model, linked, report.entities.origin, report.relations.origin)
     masks = moved_rows(old, model, report.entities.origin, report.relations.origin)
     recipe = Recipe(
-        checkpoint.config or Recipe().model,
+        settings,
         config.objective,
         BatchOptions(batch_size=max(1, len(support.triples)), seed=config.seed),
         TrainConfig(
             epochs=max(1, config.steps),
             learning_rate=config.learning_rate,
             seed=config.seed,
+            accelerator=config.accelerator,
             progress=False,
         ),
     )
@@ -179,23 +192,35 @@ def _begin_at_prototypes(
 
 
 def _fitted(model: KGModel, linked: LinkedKG, masks: dict[str, Tensor], recipe: Recipe) -> History:
-    """Steps on the rows that no old one moved to, by the facts that have one of them."""
+    """Steps on the rows that no old one moved to; all else, statistics too, is put back."""
+    before = snapshot(model)
     is_support = linked.source == 0
     batches = TripleBatches(linked.graph.triples[is_support], recipe.batches)
-    trained, hooks = [], []
+    trained, hooks = {}, []
     for name, parameter in model.named_parameters():
         if name in masks and not bool(masks[name].all()):
-            keep = (~masks[name]).to(parameter.dtype).view(-1, *[1] * (parameter.dim() - 1))
-            hooks.append(parameter.register_hook(lambda gradient, keep=keep: gradient * keep))
-            trained.append(parameter)
+            is_new = (~masks[name]).view(-1, *[1] * (parameter.dim() - 1))
+            hooks.append(parameter.register_hook(partial(_kept, is_new)))
+            trained[name] = parameter
     try:
-        return Trainer(recipe.training).fit(
+        history = Trainer(recipe.training).fit(
             model,
             task_objective(recipe, linked),
             batches,
             graph=linked.graph.tensors(),
-            parameter_groups=[{"params": trained}],
+            parameter_groups=[{"params": list(trained.values())}],
         )
     finally:
         for hook in hooks:
             hook.remove()
+    after = model.state_dict()
+    with torch.no_grad():
+        for name, value in before.items():
+            if name not in trained:
+                after[name].copy_(value)
+    return history
+
+
+def _kept(is_new: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of new rows."""
+    return gradient * is_new.to(gradient)

@@ -80,6 +80,22 @@ def test_what_is_stated_is_not_proposed() -> None:
     assert len(propose_facts(graph, []).triples) == 0
 
 
+def test_where_all_is_stated_nothing_is_proposed() -> None:
+    facts = [(f"{i}", "next", f"{i + 1}") for i in range(20)]
+    graph = kgt.KnowledgeGraph.from_names([*facts, *((b, "prev", a) for a, _, b in facts)])
+    assert len(propose_facts(graph, mine_rules(graph)).triples) == 0
+
+
+def test_there_and_back_again_is_no_pair() -> None:
+    facts = [(f"p{i}", "born_in", f"c{i % 3}") for i in range(12)]
+    facts += [(f"p{i}", "mate", f"p{j}") for i in range(12) for j in range(12)
+              if i != j and i % 3 == j % 3]  # fmt: skip
+    graph = kgt.KnowledgeGraph.from_names(facts[:-1])
+    rules = [rule for rule in mine_rules(graph) if rule.body == ("born_in", "^born_in")]
+    found = graph.with_triples(propose_facts(graph, rules).triples).named_triples()
+    assert found == [(facts[-1][0], "mate", facts[-1][2])]
+
+
 def test_hubs_are_passed_over_and_bad_input_is_named() -> None:
     graph = random_graph(1)
     short = mine_rules(graph, min_support=1, min_confidence=0.0, max_pairs=0)

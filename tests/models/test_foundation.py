@@ -122,6 +122,15 @@ def test_candidates_are_columns_and_kept_vectors_are_the_same() -> None:
         for _ in range(2):  # found, then kept
             torch.testing.assert_close(model.score_tails(read, head, relation), every)
     assert set(read.kept) == {1, 2}
+    with torch.no_grad():
+        model.relation_model.layers[0].linear.bias.add_(1.0)
+        changed = model.score_tails(read, head, relation)
+    torch.testing.assert_close(changed, model.score_tails(model.encode(graph), head, relation))
+    with torch.no_grad():
+        assert model.score_tails(read, head[:0], relation[:0]).shape == (0, 7)
+        double = model.double()
+        found = double.score_tails(double.encode(graph), head, relation)
+    torch.testing.assert_close(found.float(), changed)
 
 
 def test_names_of_entities_and_relations_do_not_count() -> None:

@@ -6,6 +6,8 @@ import torch
 import pyg_kgtransfer as kgt
 from pyg_kgtransfer.objectives.domain import ReverseGradient, domain_gap, squared_mmd
 
+MODEL = kgt.KGModel(kgt.Shallow(kgt.Lookup(2, 4), 1), kgt.DistMult())
+
 
 def two_clouds(gap: float, size: int = 60, width: int = 4) -> tuple[torch.Tensor, list]:
     generator = torch.Generator().manual_seed(0)
@@ -21,7 +23,7 @@ def descended(objective: kgt.Objective, table: torch.Tensor, steps: int) -> torc
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         batch = kgt.Batch(torch.tensor([[0, 0, 1]]), generator, progress=step / steps)
-        loss = objective(None, kgt.Representations(entity, torch.zeros(1, 4)), batch)
+        loss = objective(MODEL, kgt.Representations(entity, torch.zeros(1, 4)), batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -81,6 +83,12 @@ def test_bad_domains_are_named() -> None:
         kgt.MMD([torch.arange(3)])
     with pytest.raises(ValueError, match="for domain 1"):
         kgt.DomainAdversary([torch.arange(3), torch.arange(0)], width=4)
+    with pytest.raises(ValueError, match="2 rows of each"):
+        squared_mmd(torch.ones(1, 2), torch.ones(3, 2))
+    batch = kgt.Batch(torch.tensor([[0, 0, 1]]), torch.Generator())
+    apart, other = kgt.MMD([torch.arange(3)] * 2), kgt.FoundationModel(4, 1)
+    with pytest.raises(ValueError, match="domain adaptation needs a model with a vector"):
+        apart(other, None, batch)
     with pytest.raises(ValueError, match="sample_size"):
         kgt.MMD([torch.arange(3), torch.arange(3)], sample_size=1)
     with pytest.raises(ValueError, match=r"got 2, right"):

@@ -66,6 +66,15 @@ def test_several_sources_are_learned_from(linked: kgt.LinkedKG) -> None:
     assert kgt.zero_shot(checkpoint.model, ring("c", 3)).model is checkpoint.model
 
 
+def test_a_batch_leaves_something_to_read(linked: kgt.LinkedKG) -> None:
+    recipe = kgt.Recipe(kgt.ModelConfig(encoder="foundation", width=4, layers=1))
+    batch = kgt.Batch(linked.graph.triples, torch.Generator(), linked.source)
+    objective = task_objective(recipe, linked)
+    model = kgt.FoundationModel(width=4, layers=1)
+    with pytest.raises(ValueError, match="a smaller batch_size"):
+        objective(model, None, batch)
+
+
 def test_as_many_losses_as_sources() -> None:
     with pytest.raises(ValueError, match="each of 0 sources"):
         AcrossSources([], [kgt.OneVsAll()])

@@ -63,6 +63,10 @@ def test_what_is_not_finite_is_not_written(model: kgt.FoundationModel, tmp_path:
         model.entity_model.mlp[0].bias[0] = torch.nan
     with pytest.raises(ValueError, match=r"entity_model\.mlp\.0\.bias"):
         kgt.write_foundation(model, tmp_path / "mine.pth")
+    torch.save({"model": model.state_dict()}, tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match=r"entity_model\.mlp\.0\.bias"):
+        kgt.read_foundation(tmp_path / "bad.pth")
+    (tmp_path / "bad.pth").unlink()
     with pytest.raises(ValueError, match="weights go to"):
         kgt.write_foundation(model, tmp_path / "mine.txt")
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import pyg_kgtransfer as kgt
-from pyg_kgtransfer.transfer.calibrate import calibrate, corrupted
+from pyg_kgtransfer.transfer.calibrate import NoCorruptionError, calibrate, corrupted
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,14 @@ def test_corruptions_are_false_and_change_one_end(split: kgt.Split) -> None:
     changed = wrong != split.test.triples.repeat(3, 1)
     assert (changed.sum(1) == 1).all()
     assert not changed[:, 1].any()
+    people = torch.tensor(
+        [[0, 0, 2], [1, 0, 2], [2, 0, 2]]
+    )  # all are of a kind: tails alone change
+    kinds = kgt.KnownTriples([people], num_entities=3, num_relations=1)
+    assert (corrupted(people, kinds, 1, generator=torch.Generator())[:, 2] != 2).all()
     full = torch.cartesian_prod(*[torch.arange(2)] * 3)[:, [0, 1, 2]]
     every = kgt.KnownTriples([full], num_entities=2, num_relations=2)
-    with pytest.raises(ValueError, match="nearly every corruption"):
+    with pytest.raises(NoCorruptionError, match="nearly every corruption"):
         corrupted(full, every, 1, generator=torch.Generator())
 
 

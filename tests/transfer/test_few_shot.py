@@ -16,14 +16,22 @@ def world() -> kgt.KnowledgeGraph:
     return kgt.KnowledgeGraph.from_names(facts, name="world")
 
 
-def taught(world: kgt.KnowledgeGraph, decoder: str, encoder: str = "shallow", **model):
+def taught(
+    world: kgt.KnowledgeGraph,
+    decoder: str,
+    encoder: str = "shallow",
+    *,
+    features: torch.Tensor | None = None,
+    **model,
+) -> kgt.Checkpoint:
     training = kgt.TrainConfig(
         epochs=60, learning_rate=0.05, progress=False, accelerator="cpu", seed=0
     )
     config = kgt.ModelConfig(encoder=encoder, decoder=decoder, width=16, **model)
     objective = kgt.ObjectiveConfig("softplus", num_negatives=8)
     recipe = kgt.Recipe(config, objective, kgt.BatchOptions(batch_size=16), training)
-    return kgt.pretrain(kgt.link([world], []), recipe=recipe)
+    given = None if features is None else {"world": features}
+    return kgt.pretrain(kgt.link([world], []), recipe=recipe, features=given)
 
 
 def mean_place(checkpoint: kgt.Checkpoint, asked: list[tuple[str, str, str]]) -> float:
@@ -53,9 +61,11 @@ def test_a_relation_in_closed_form(world: kgt.KnowledgeGraph, decoder: str) -> N
     assert mean_place(found, asked) < mean_place(fresh, asked)
 
 
-@pytest.mark.parametrize("encoder", ["shallow", "compgcn"])
-def test_steps_change_new_rows_alone(world: kgt.KnowledgeGraph, encoder: str) -> None:
-    checkpoint = taught(world, "distmult", encoder)
+@pytest.mark.parametrize(
+    ("encoder", "decoder"), [("shallow", "distmult"), ("compgcn", "distmult"), ("shallow", "conve")]
+)
+def test_steps_change_new_rows_alone(world: kgt.KnowledgeGraph, encoder: str, decoder: str) -> None:
+    checkpoint = taught(world, decoder, encoder)
     start = kgt.FewShotConfig(start="mean", steps=0)
     before = kgt.few_shot(checkpoint, facts_of("lies_in", 4), config=start)
     after = kgt.few_shot(
@@ -94,5 +104,10 @@ def test_what_cannot_be_learned_is_named(world: kgt.KnowledgeGraph) -> None:
     assert "'c99' is new, nearest known: 'c" in told(("c99", "lies_in", "l1"))
     assert "'x' is new" in told(("x", "in", "y"))
     assert "got none" in told()
+    rows = torch.ones(world.num_entities, 3)
+    reads = taught(world, "distmult", inputs="features", features=rows)
+    new = kgt.KnowledgeGraph.from_names([("new", "in", "l1")], name="few")
+    with pytest.raises(ValueError, match="needs features"):
+        kgt.few_shot(reads, new)
     with pytest.raises(ValueError, match="start is one of"):
         kgt.FewShotConfig(start="middle")
