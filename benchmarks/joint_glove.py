@@ -226,8 +226,8 @@ def plot_sweep(found: Mapping[str, float], path: Path) -> None:
             points = [(a, found[f"{start}.alpha{a:g}.{what}"]) for a in ALPHAS]
             axes.plot(*zip(*points, strict=True), marker="o", label=label)
         axes.set(xlabel="alpha, the weight of the facts")
-        axes.legend()
-    left.set(title=f"link prediction: {SWEPT[1]} on {SWEPT[0]}", ylabel="filtered MRR (test)")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.15), ncols=2)
+    left.set(title=f"link prediction on {SWEPT[0]}", ylabel="filtered MRR (test)")
     right.set(title="words", ylabel="Spearman's correlation with people")
     figure.savefig(path, dpi=120)
 
