@@ -222,7 +222,8 @@ class EntityNetwork(nn.Module):
         first, last = cast(nn.Linear, self.mlp[0]), cast(nn.Linear, self.mlp[2])
         own, asked = first.weight.split(query.shape[1], dim=1)
         hidden = (x @ own.T + (query @ asked.T + first.bias)).relu()
-        return last(hidden).squeeze(2).T  # type: ignore[no-any-return]
+        scores: Tensor = last(hidden)
+        return scores.squeeze(2).T
 
 
 def _boundary(rows: int, start: Tensor, query: Tensor) -> Tensor:
