@@ -76,8 +76,8 @@ def few_shot(
 
     Args:
         checkpoint: The model; it is not changed.
-        support: The facts, each of which has a new relation between known entities, or a new
-            entity; names are compared with the checkpoint's.
+        support: The facts, each of a new relation between known entities, or of a known relation
+            and one new entity; names are compared with the checkpoint's.
         config: Defaults if ``None``.
 
     Returns:
@@ -85,8 +85,8 @@ def few_shot(
         bit-identical.
 
     Raises:
-        ValueError: If there is nothing new in the facts, or a fact has neither a known entity nor a
-            known relation (the nearest known names are offered), or the model has no vectors.
+        ValueError: If a fact is of another kind (the nearest known names are offered), there are
+            none, a new entity would need features, or the model has no vectors.
 
     Example:
         >>> import pyg_kgtransfer as kgt

@@ -15,7 +15,8 @@ def zero_shot(model: FoundationModel | Path | str, graph: KnowledgeGraph) -> Che
     """A foundation model and a graph that it answers from, without training.
 
     What comes out is a checkpoint as any other: rank with it, ask it, compare it, save it, and
-    ``finetune`` it.
+    ``finetune`` it. Its provenance lists the graph, which is read but not learned from, and under
+    ``"zero_shot"`` the digest of the weights.
 
     Args:
         model: The model, or a file of weights, as ``read_foundation`` takes it, or the folder of a
