@@ -2,9 +2,9 @@
 
     python -m benchmarks.foundation [--quick] [--seeds N ...] --out FILE.json
 
-One model learns from umls, kinship, nations and codex-s (training facts, each on its own graph) and
-ranks, without training, the facts of the ``_ind`` graphs of fb237_v1, WN18RR_v1 and nell_v1; so does
-the same network as it was drawn.
+One model learns from umls, kinship, nations and codex-s (training facts, each on its own graph). It
+then ranks the facts of the ``_ind`` graphs of fb237_v1, WN18RR_v1 and nell_v1, of which it learned
+nothing; so does the same network as it was drawn.
 """
 
 import logging
