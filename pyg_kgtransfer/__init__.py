@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.training.foundation_weights import read_foundation, write_foundation
     from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
     from pyg_kgtransfer.training.trainer import Trainer
+    from pyg_kgtransfer.transfer.adapt import AdaptConfig, adapt
     from pyg_kgtransfer.transfer.calibrate import calibrate
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
     from pyg_kgtransfer.transfer.few_shot import FewShotConfig, few_shot
@@ -221,6 +222,8 @@ _HOMES = {
     "DomainAdversary": "objectives.domain",
     "MMD": "objectives.domain",
     "domain_gap": "objectives.domain",
+    "adapt": "transfer.adapt",
+    "AdaptConfig": "transfer.adapt",
     "few_shot": "transfer.few_shot",
     "FewShotConfig": "transfer.few_shot",
     "load_inductive": "sources.datasets",
@@ -272,6 +275,7 @@ __all__ = [
     "MMD",
     "N3",
     "RGCN",
+    "AdaptConfig",
     "Alignment",
     "AlignmentObjective",
     "Anchor",
@@ -358,6 +362,7 @@ __all__ = [
     "TuckER",
     "Vocabulary",
     "WordVectors",
+    "adapt",
     "analogies",
     "build_model",
     "build_objective",

@@ -24,6 +24,7 @@ VERBS = {
     "kg-fit": "train a model that starts from texts and stays near their clusters",
     "glove": "vectors of words from running text, alone or jointly with a graph's facts",
     "finetune": "move a trained model to another graph and train it on there",
+    "adapt": "move a trained model to another graph until the two look alike to it",
     "zero-shot": "a foundation model on a graph that it has never seen, without training",
     "evaluate": "rank the held-out facts of a graph: MRR, hits@k, filtered, both sides",
     "predict": "ask a model by name: the best tails, heads or relations",

@@ -196,3 +196,20 @@ def test_options_come_from_a_file_that_print_config_made(
     one, other = kgt(*wanted, "--json").json, kgt("pretrain", "--config", config, "--json").json
     assert one["id"] == other["id"]
     assert other["checkpoint"] == str(tmp_path / "other")
+
+
+def test_adapting_tells_the_gap(kgt: Kgt, place: Path, tmp_path: Path) -> None:
+    alone = ["--data", place / "b", "--out", tmp_path / "b", *QUICK]
+    assert kgt("pretrain", *alone).status == 0
+    links = (place / "a~b.tsv").read_text().splitlines(keepends=True)
+    few, none = tmp_path / "few.tsv", tmp_path / "none.tsv"
+    few.write_text("".join(line for line in links if not line.startswith("entity")))
+    none.write_text("".join(links))
+    training = [*TRAINING, "--recipe.training.epochs", "2"]
+    given = ["--checkpoint", tmp_path / "b", "--data", place / "a", *training]
+    out = ["--out", tmp_path / "moved"]
+    ran = kgt("adapt", *given, "--links", few, *out, "--json")
+    assert ran.status == 0
+    assert set(ran.json["domain_gap"]) == {"before", "after"}
+    assert Checkpoint.load(tmp_path / "moved").metrics["domain_gap"] == ran.json["domain_gap"]
+    assert_told(kgt("adapt", *given, "--links", none, *out), "entities that one of", "finetune")
