@@ -47,6 +47,15 @@ class Gain:
         """Whether there are at least ``MIN_TRIPLES`` triples."""
         return self.count >= MIN_TRIPLES
 
+    @property
+    def verdict(self) -> str:
+        """What the interval says, in words."""
+        if not self.is_judged:
+            return f"too few facts to judge ({self.count})"
+        if self.low > 0:
+            return "a gain"
+        return "a loss" if self.high < 0 else "no gain that can be told from chance"
+
 
 @dataclass(frozen=True)
 class Comparison:
