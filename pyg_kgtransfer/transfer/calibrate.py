@@ -1,5 +1,6 @@
 """Probabilities for a trained model's scores, from validation facts and their corruptions."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -106,21 +107,10 @@ def calibrate(
         raise ValueError(f"corruptions must be at least 1 (got {corruptions})")
     if not len(split.valid):
         raise ValueError(f"calibration needs validation facts of {split.train.name!r} (got none)")
-    device = next(checkpoint.model.parameters()).device
-    place = place_in(split.train, checkpoint)
+    scored = scorer_of(checkpoint, split, memory_mb=memory_mb)
     generator = torch.Generator().manual_seed(seed)
-    known = split.known(("train", "valid", "test"))
-    with torch.no_grad():
-        read = checkpoint.model.eval().encode(checkpoint.graph.tensors(device))
-
-    def scored(part: HeldOut) -> Scored:
-        wrong = _false_triples(split, part, known, corruptions, generator)
-        labelled = LabelledTriples.of(part.triples, wrong)
-        triples = place.moved(labelled.triples)
-        scores = score_triples(checkpoint.model, read, triples, memory_mb=memory_mb)
-        return Scored(scores, labelled.is_true, triples[:, 1])
-
-    calibration = fitted(scored(split.valid), method, num_relations=place.graph.num_relations)
+    valid = scored(beside_corruptions(split, split.valid, corruptions, generator=generator))
+    calibration = fitted(valid, method, num_relations=checkpoint.graph.num_relations)
     learned_from = {
         "method": method,
         "graph": split.train.name,
@@ -129,7 +119,7 @@ def calibrate(
     }
     if not len(split.test):
         return Calibrated(calibration, {}, [], [], learned_from)
-    test = scored(split.test)
+    test = scored(beside_corruptions(split, split.test, corruptions, generator=generator))
     raw = torch.sigmoid(test.scores)
     probability = calibration.probability(test.scores, test.relation)
     metrics = errors(raw, test.is_true, prefix="raw.") | errors(probability, test.is_true)
@@ -151,6 +141,27 @@ class Scored(NamedTuple):
     relation: Tensor
 
 
+def scorer_of(
+    checkpoint: Checkpoint, split: Split, *, memory_mb: float = 512
+) -> Callable[[LabelledTriples], Scored]:
+    """What scores labelled triples, in the split's ids, with a checkpoint that knows its graph.
+
+    Raises:
+        ValueError: If the checkpoint was not trained on the split's graph.
+    """
+    device = next(checkpoint.model.parameters()).device
+    place = place_in(split.train, checkpoint)
+    with torch.no_grad():
+        read = checkpoint.model.eval().encode(checkpoint.graph.tensors(device))
+
+    def scored(labelled: LabelledTriples) -> Scored:
+        triples = place.moved(labelled.triples)
+        scores = score_triples(checkpoint.model, read, triples, memory_mb=memory_mb)
+        return Scored(scores, labelled.is_true, triples[:, 1])
+
+    return scored
+
+
 def fitted(scored: Scored, method: str, *, num_relations: int) -> Calibrator:
     """A calibration of one of ``METHODS``, for a model of ``num_relations``."""
     if method == "relation":
@@ -167,14 +178,21 @@ def errors(probability: Tensor, is_true: Tensor, *, prefix: str = "") -> dict[st
     }
 
 
-def _false_triples(
-    split: Split, part: HeldOut, known: KnownTriples, number: int, generator: torch.Generator
-) -> Tensor:
+def beside_corruptions(
+    split: Split, part: HeldOut, number: int, *, generator: torch.Generator
+) -> LabelledTriples:
+    """Held-out facts, and ``number`` false triples for each that no part of the split states.
+
+    Raises:
+        ValueError: If of some fact nearly every corruption is known.
+    """
+    known = split.known(("train", "valid", "test"))
     try:
-        return corrupted(part.triples, known, number, generator=generator)
+        wrong = corrupted(part.triples, known, number, generator=generator)
     except NoCorruptionError as error:
         named = split.train.with_triples(error.triple.unsqueeze(0)).named_triples()[0]
         raise ValueError(f"nearly every corruption of {named} is a known fact") from None
+    return LabelledTriples.of(part.triples, wrong)
 
 
 class NoCorruptionError(ValueError):

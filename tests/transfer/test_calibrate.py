@@ -6,7 +6,14 @@ import pytest
 import torch
 
 import pyg_kgtransfer as kgt
-from pyg_kgtransfer.transfer.calibrate import NoCorruptionError, calibrate, corrupted
+from pyg_kgtransfer.transfer.calibrate import (
+    NoCorruptionError,
+    beside_corruptions,
+    calibrate,
+    corrupted,
+    errors,
+    scorer_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +89,19 @@ def test_shares_follow_the_corruptions(split: kgt.Split, checkpoint: kgt.Checkpo
     count = sum(each["count"] for each in found.reliability)
     mean = sum(each["count"] * each["probability"] for each in found.reliability) / count
     assert mean == pytest.approx(0.1, abs=0.03)
+
+
+def test_odds_turn_one_share_into_another(split: kgt.Split, checkpoint: kgt.Checkpoint) -> None:
+    """As ``predict_proba`` says: learned at 1 false to 1 true, read at 9."""
+    at_one = calibrate(checkpoint, split).calibration
+    generator = torch.Generator().manual_seed(1)
+    many = scorer_of(checkpoint, split)(
+        beside_corruptions(split, split.test, 9, generator=generator)
+    )
+    probability = at_one.probability(many.scores)
+    read = probability / (probability + (1 - probability) * 9 / 1)
+    assert errors(read, many.is_true)["ece"] < 0.4 * errors(probability, many.is_true)["ece"]
+    assert read.mean().item() == pytest.approx(0.1, abs=0.03)
 
 
 def test_corruptions_are_false_and_change_one_end(split: kgt.Split) -> None:
