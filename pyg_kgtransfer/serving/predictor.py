@@ -188,7 +188,8 @@ class Predictor:
         otherwise, and stands in ``checkpoint.metrics["calibration"]``. So .5 says: true facts score
         like this as often as such false ones. It is not the chance that the best of thousands of
         candidates is right: among thousands of false tails some score as true ones do, and several
-        answers to one question may each have .9. Where you expect one true fact to n false ones,
+        answers to one question may each have .9. Nor does it hold among false triples picked for
+        being plausible: there it is too high. Where you expect one true fact to n false ones,
         read p as p / (p + (1 - p) * n / c), or calibrate with about n corruptions.
 
         Args:

@@ -69,7 +69,8 @@ def calibrate(
 
     The probabilities hold where one fact comes to ``corruptions`` false triples, each a fact with
     its head or tail replaced by any other entity of the target. Scores are those of tail queries,
-    ``model.score``, whichever end is replaced.
+    ``model.score``, whichever end is replaced. Among false triples that were picked for being
+    plausible the probabilities are too high: ``benchmarks/calibration.py`` measures by how much.
 
     Args:
         checkpoint: Trained on the split's graph, alone or among others.
