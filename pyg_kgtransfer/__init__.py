@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
     from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
     from pyg_kgtransfer.serving.predictor import Predictor
+    from pyg_kgtransfer.serving.reliability_plot import plot_reliability
     from pyg_kgtransfer.sources.atlas import load_atlas, load_atlas_names
     from pyg_kgtransfer.sources.cooccurrence import Cooccurrences, count_cooccurrences
     from pyg_kgtransfer.sources.corpus import Corpus, count_words
@@ -267,6 +268,7 @@ _HOMES = {
     "evaluate": "transfer.ranking",
     "ranking_of": "transfer.ranking",
     "Predictor": "serving.predictor",
+    "plot_reliability": "serving.reliability_plot",
 }
 
 __all__ = [
@@ -395,6 +397,7 @@ __all__ = [
     "match_similar",
     "mine_rules",
     "neighbours",
+    "plot_reliability",
     "pretrain",
     "propose_facts",
     "random_split",

@@ -27,6 +27,7 @@ VERBS = {
     "adapt": "move a trained model to another graph until the two look alike to it",
     "zero-shot": "a foundation model on a graph that it has never seen, without training",
     "evaluate": "rank the held-out facts of a graph: MRR, hits@k, filtered, both sides",
+    "calibrate": "learn what a model's scores are worth: probabilities, kept with it",
     "predict": "ask a model by name: the best tails, heads or relations",
     "words": "ask vectors of words: neighbours, analogies, agreement with people",
     "hierarchy make": "cluster entities by their texts, refine the tree, write it to a file",

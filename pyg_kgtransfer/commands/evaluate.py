@@ -1,20 +1,16 @@
 """``kgt evaluate``: filtered ranks of a graph's held-out facts, from both sides."""
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
-from torch import Tensor
 
 from pyg_kgtransfer.commands.devices import available_device
-from pyg_kgtransfer.commands.inputs import DATA_HELP, load_split
+from pyg_kgtransfer.commands.inputs import DATA_HELP, load_split, placed
 from pyg_kgtransfer.commands.outputs import Json, Show
 from pyg_kgtransfer.evaluation.result import SIDES
-from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.serving import report
-from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
+from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.transfer.ranking import evaluate
 
 USAGE = "kgt evaluate --checkpoint CHECKPOINT --data DATA [--part test]"
@@ -54,7 +50,7 @@ def run(options: Namespace, show: Show) -> Json:
     device = available_device(options.device)
     loaded = Checkpoint.load(options.checkpoint, device=device)
     split = load_split(options.data)
-    checkpoint = _placing(loaded, split.train, options.checkpoint)
+    checkpoint = placed(loaded, split.train, options.checkpoint)
     result = evaluate(checkpoint, split, options.part, memory_mb=options.memory_mb)
     told = result.to_dict()
     sides = {f"{side} asked": told["by"]["side"][side] for side in SIDES}
@@ -76,28 +72,3 @@ def run(options: Namespace, show: Show) -> Json:
         **told,
         "facts_in_model_graph": stated,
     }
-
-
-def _placing(checkpoint: Checkpoint, graph: KnowledgeGraph, path: str) -> Checkpoint:
-    """The checkpoint with the way from ``graph`` to its rows: as trained, else by equal names."""
-    if checkpoint.sources is not None and graph.name in checkpoint.sources.names:
-        return checkpoint
-    joint = checkpoint.graph
-    entity_map = joint.entities.positions_of(graph.entities)
-    relation_map = joint.relations.positions_of(graph.relations)
-    for kind, to, names in (
-        ("entities", entity_map, graph.entities.names),
-        ("relations", relation_map, graph.relations.names),
-    ):
-        _check_known(kind, to, names, graph.name, path)
-    return replace(checkpoint, sources=SourceMaps((graph.name,), (entity_map,), (relation_map,)))
-
-
-def _check_known(kind: str, to: Tensor, names: Sequence[str], graph: str, path: str) -> None:
-    unknown = (to < 0).nonzero().view(-1).tolist()
-    if unknown:
-        listed = ", ".join(repr(names[i]) for i in unknown[:3])
-        raise ValueError(
-            f"{path} must know all {kind} of {graph!r} (got {len(unknown):,} of {len(names):,} "
-            f"unknown, such as {listed}): move the model there first, with 'kgt finetune'"
-        )

@@ -3,9 +3,11 @@
 import difflib
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import HeldOut, Split
@@ -17,7 +19,7 @@ from pyg_kgtransfer.sources.dataset_table import DATASETS
 from pyg_kgtransfer.sources.datasets import load, load_dbp5l_links
 from pyg_kgtransfer.sources.files import read_split, read_triples
 from pyg_kgtransfer.sources.folders import read_dglke, read_openke
-from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
 from pyg_kgtransfer.training.checkpoint_format import INDEX
 from pyg_kgtransfer.training.durable_files import standing_folder
 
@@ -148,6 +150,21 @@ def joined(
     return linked
 
 
+def placed(checkpoint: Checkpoint, graph: KnowledgeGraph, path: str) -> Checkpoint:
+    """The checkpoint with the way from ``graph`` to its rows: as trained, else by equal names."""
+    if checkpoint.sources is not None and graph.name in checkpoint.sources.names:
+        return checkpoint
+    joint = checkpoint.graph
+    entity_map = joint.entities.positions_of(graph.entities)
+    relation_map = joint.relations.positions_of(graph.relations)
+    for kind, to, names in (
+        ("entities", entity_map, graph.entities.names),
+        ("relations", relation_map, graph.relations.names),
+    ):
+        _check_known(kind, to, names, graph.name, path)
+    return replace(checkpoint, sources=SourceMaps((graph.name,), (entity_map,), (relation_map,)))
+
+
 def without_held_out_pairs(linked: LinkedKG, split: Split) -> LinkedKG:
     """The joint graph less other graphs' facts between two entities of a held-out fact."""
     held_out = torch.cat([split.valid.triples, split.test.triples])
@@ -224,3 +241,13 @@ def _nearest(text: str) -> str:
     near = difflib.get_close_matches(text.casefold(), known, n=3, cutoff=0.5)
     listed = ", ".join(map(repr, near or known))
     return f", and no data set of that name; {'nearest' if near else 'known'}: {listed}"
+
+
+def _check_known(kind: str, to: Tensor, names: Sequence[str], graph: str, path: str) -> None:
+    unknown = (to < 0).nonzero().view(-1).tolist()
+    if unknown:
+        listed = ", ".join(repr(names[i]) for i in unknown[:3])
+        raise ValueError(
+            f"{path} must know all {kind} of {graph!r} (got {len(unknown):,} of {len(names):,} "
+            f"unknown, such as {listed}): move the model there first, with 'kgt finetune'"
+        )

@@ -102,6 +102,7 @@ def description(checkpoint: Checkpoint) -> Json:
         ),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "valid": dict(metrics.get("valid", {})),
+        **({"calibration": metrics["calibration"]} if "calibration" in metrics else {}),
         **{
             key: metrics[key]
             for key in ("seconds", "steps", "best_epoch", "stop_reason")

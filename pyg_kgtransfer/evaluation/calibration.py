@@ -1,36 +1,16 @@
-"""From scores, which have no unit, to probabilities that can be believed."""
+"""Calibrations learned from labelled scores, and how far probabilities can be believed."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-
-class Calibrator(Protocol):
-    """From scores to probabilities."""
-
-    def probability(self, scores: Tensor) -> Tensor:
-        """Probabilities in [0, 1], of the shape of ``scores``, float64."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """P(true | score) = sigmoid(slope * score + intercept).
-
-    Attributes:
-        slope: Above 0 where higher scores are more plausible, as they should be.
-        intercept: The log-odds at score 0.
-    """
-
-    slope: float
-    intercept: float
-
-    def probability(self, scores: Tensor) -> Tensor:
-        """Probabilities in [0, 1], of the shape of ``scores``, float64."""
-        return torch.sigmoid(self.slope * scores.double() + self.intercept)
+from pyg_kgtransfer.models.calibration import (
+    Calibration,
+    IsotonicCalibration,
+    RelationCalibration,
+)
 
 
 def fit_calibration(scores: Tensor, is_true: Tensor) -> Calibration:
@@ -57,31 +37,10 @@ def fit_calibration(scores: Tensor, is_true: Tensor) -> Calibration:
     scores = scores.detach().double().cpu()
     is_true = is_true.cpu()
     _check(scores, is_true)
-    positives = int(is_true.sum())
-    negatives = len(is_true) - positives
     centre, spread = scores.mean(), scores.std().item() or 1.0
-    target = torch.where(is_true, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    slope, intercept = _logistic_fit((scores - centre) / spread, target.double())
+    slope, intercept = _logistic_fit((scores - centre) / spread, _targets(is_true))
     slope /= spread
     return Calibration(slope, intercept - slope * centre.item())
-
-
-@dataclass(frozen=True, eq=False)
-class IsotonicCalibration:
-    """P(true | score) by the best function that never falls.
-
-    Attributes:
-        scores: [K] float64 ascending.
-        probabilities: [K] float64 at these scores, straight lines between them.
-    """
-
-    scores: np.ndarray
-    probabilities: np.ndarray
-
-    def probability(self, scores: Tensor) -> Tensor:
-        """Probabilities in [0, 1], of the shape of ``scores``, float64."""
-        found = np.interp(scores.detach().double().cpu().numpy(), self.scores, self.probabilities)
-        return torch.from_numpy(np.asarray(found)).to(scores.device)
 
 
 def fit_isotonic(scores: Tensor, is_true: Tensor) -> IsotonicCalibration:
@@ -111,6 +70,75 @@ def fit_isotonic(scores: Tensor, is_true: Tensor) -> IsotonicCalibration:
     return IsotonicCalibration(fitted.X_thresholds_, fitted.y_thresholds_)
 
 
+def fit_by_relation(
+    scores: Tensor,
+    is_true: Tensor,
+    relation: Tensor,
+    *,
+    num_relations: int,
+    shrinkage: float = 1.0,
+) -> RelationCalibration:
+    """Platt scaling with a slope and an intercept for each relation, drawn to those of all.
+
+    Over z, the standardised scores, with targets y as in ``fit_calibration``, it is
+
+        min sum_i CE(y_i, sigmoid((a + da[r_i]) z_i + b + db[r_i])) + shrinkage * sum_r da² + db²
+
+    so that a relation with many labelled facts gets its own, one with few stays near a and b, and
+    one with none has these.
+
+    Args:
+        scores: [T] finite.
+        is_true: [T] bool, both values present.
+        relation: [T] int64 in [0, R).
+        num_relations: R.
+        shrinkage: Above 0; 1 weighs about as much as eight facts at even odds.
+
+    Raises:
+        ValueError: If true or false triples are missing, a score is not finite, or ``shrinkage``
+            is not above 0.
+
+    Example:
+        >>> scores, is_true = torch.tensor([0.0, 1.0, 5.0, 6.0]), torch.tensor([False, True] * 2)
+        >>> found = fit_by_relation(scores, is_true, torch.tensor([0, 0, 1, 1]), num_relations=3)
+        >>> own = found.probability(scores, torch.tensor([0, 0, 1, 1]))
+        >>> bool(own[1] > found.probability(scores)[1])
+        True
+    """
+    scores = scores.detach().double().cpu()
+    is_true, relation = is_true.cpu(), relation.cpu()
+    _check(scores, is_true)
+    if not shrinkage > 0:
+        raise ValueError(f"shrinkage must be above 0 (got {shrinkage})")
+    centre, spread = scores.mean(), scores.std().item() or 1.0
+    z, target = (scores - centre) / spread, _targets(is_true)
+    of_all, own = (  # slope, intercept
+        torch.zeros(rows, 2, dtype=torch.double, requires_grad=True) for rows in (1, num_relations)
+    )
+
+    def loss() -> Tensor:
+        slope, intercept = (of_all + own[relation]).unbind(1)
+        error = functional.binary_cross_entropy_with_logits(
+            slope * z + intercept, target, reduction="sum"
+        )
+        return (error + shrinkage * own.square().sum()) / len(z)
+
+    _minimise(loss, of_all, own)
+    lines = torch.cat([of_all, of_all + own]).detach()
+    slopes = lines[:, 0] / spread
+    intercepts = lines[:, 1] - slopes * centre
+    pooled = Calibration(slopes[0].item(), intercepts[0].item())
+    return RelationCalibration(pooled, slopes[1:].numpy(), intercepts[1:].numpy())
+
+
+def _targets(is_true: Tensor) -> Tensor:
+    """Platt's targets: [T] float64."""
+    positives = int(is_true.sum())
+    negatives = len(is_true) - positives
+    target = torch.where(is_true, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    return target.double()
+
+
 def _check(scores: Tensor, is_true: Tensor) -> None:
     positives = int(is_true.sum())
     negatives = len(is_true) - positives
@@ -125,21 +153,30 @@ def _check(scores: Tensor, is_true: Tensor) -> None:
 def _logistic_fit(scores: Tensor, target: Tensor) -> tuple[float, float]:
     """Slope and intercept of least cross entropy; scores are standardised."""
     weights = torch.zeros(2, dtype=torch.double, requires_grad=True)  # slope, intercept
+
+    def loss() -> Tensor:
+        logits = weights[0] * scores + weights[1]
+        return functional.binary_cross_entropy_with_logits(logits, target)
+
+    _minimise(loss, weights)
+    slope, intercept = weights.tolist()
+    return slope, intercept
+
+
+def _minimise(loss: Callable[[], Tensor], *weights: Tensor) -> None:
+    """Find the weights, in place, where a smooth and convex loss is least."""
     optimizer = torch.optim.LBFGS(
-        [weights], max_iter=200, tolerance_grad=1e-10, line_search_fn="strong_wolfe"
+        weights, max_iter=200, tolerance_grad=1e-10, line_search_fn="strong_wolfe"
     )
 
-    def loss() -> float:
+    def step() -> float:
         with torch.enable_grad():
             optimizer.zero_grad()
-            logits = weights[0] * scores + weights[1]
-            value = functional.binary_cross_entropy_with_logits(logits, target)
+            value = loss()
             value.backward()
         return value.item()
 
-    optimizer.step(loss)
-    slope, intercept = weights.tolist()
-    return slope, intercept
+    optimizer.step(step)
 
 
 def brier_score(probability: Tensor, is_true: Tensor) -> float:

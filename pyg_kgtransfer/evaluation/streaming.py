@@ -12,6 +12,7 @@ Result = TypeVar("Result")
 # Bytes per (query, candidate): scores, their filtered copy and a gathered copy in float32, two
 # comparisons, and as much again for what the decoder holds meanwhile.
 SCORE_BYTES = 28
+_TRIPLE_BYTES = 1 << 14  # one scored triple: a few vectors of width up to a thousand
 
 
 class Scorer(Protocol):
@@ -119,3 +120,44 @@ class Chunks:
             if torch.cuda.is_initialized():  # here the failed step's tensors are gone
                 torch.cuda.empty_cache()
         return results
+
+
+def score_triples(
+    model: Any, representations: Any, triples: Tensor, *, memory_mb: float = 512
+) -> Tensor:
+    """The scores of given triples, as tail queries, in bounded memory.
+
+    Args:
+        model: Has ``score(representations, triples [B, 3]) -> [B]``; it is in evaluation mode
+            meanwhile.
+        representations: What it scores with.
+        triples: [T, 3] int64 in the model's ids.
+        memory_mb: Budget for a chunk of triples, in MiB, above 0.
+
+    Returns:
+        [T] float64 on the CPU.
+
+    Raises:
+        ValueError: If a score is not finite, or the budget is not above 0.
+
+    Example:
+        >>> class Nearness:
+        ...     def score(self, representations, triples):
+        ...         return -(triples[:, 0] - triples[:, 2]).abs().float()
+        >>> score_triples(Nearness(), None, torch.tensor([[0, 0, 1], [4, 0, 2]])).tolist()
+        [-1.0, -2.0]
+    """
+    triples = triples.to(device_of(representations, triples.device))
+    row = _TRIPLE_BYTES + query_bytes(model, representations)
+    with evaluating(model):
+        parts = Chunks(memory_mb, row_bytes=row).run(
+            len(triples), lambda start, stop: model.score(representations, triples[start:stop])
+        )
+    scores = torch.cat(parts).double().cpu() if parts else torch.zeros(0, dtype=torch.double)
+    if not torch.isfinite(scores).all():
+        place = int((~torch.isfinite(scores)).nonzero()[0])
+        raise ValueError(
+            f"every score must be finite (got {scores[place].item()} for the triple with ids "
+            f"{triples[place].tolist()})"
+        )
+    return scores

@@ -7,14 +7,12 @@ import torch
 from torch import Tensor
 
 from pyg_kgtransfer.evaluation.calibration import (
-    Calibration,
     brier_score,
     expected_calibration_error,
     fit_calibration,
 )
-from pyg_kgtransfer.evaluation.streaming import Chunks, device_of, evaluating, query_bytes
-
-_ROW_BYTES = 1 << 14  # one scored triple: a few vectors of width up to a thousand
+from pyg_kgtransfer.evaluation.streaming import score_triples
+from pyg_kgtransfer.models.calibration import Calibration
 
 
 class LabelledTriples(NamedTuple):
@@ -153,9 +151,10 @@ class TripleClassification:
         Raises:
             ValueError: If a score is not finite.
         """
-        with evaluating(model):
-            valid = self._scores(model, representations, self.valid.triples)
-            test = self._scores(model, representations, self.test.triples)
+        valid, test = (
+            score_triples(model, representations, part.triples, memory_mb=self.memory_mb)
+            for part in (self.valid, self.test)
+        )
         is_true, relation = self.valid.is_true.cpu(), self.valid.triples[:, 1].cpu()
         return TripleClassificationResult(
             test,
@@ -164,22 +163,6 @@ class TripleClassification:
             *fit_thresholds(valid, is_true, relation, num_relations=self.num_relations),
             fit_calibration(valid, is_true),
         )
-
-    def _scores(self, model: Any, representations: Any, triples: Tensor) -> Tensor:
-        triples = triples.to(device_of(representations, triples.device))
-        row = _ROW_BYTES + query_bytes(model, representations)
-        chunks = Chunks(self.memory_mb, row_bytes=row)
-        parts = chunks.run(
-            len(triples), lambda start, stop: model.score(representations, triples[start:stop])
-        )
-        scores = torch.cat(parts).double().cpu()
-        if not torch.isfinite(scores).all():
-            row = int((~torch.isfinite(scores)).nonzero()[0])
-            raise ValueError(
-                f"every score must be finite (got {scores[row].item()} for the triple with ids "
-                f"{triples[row].tolist()})"
-            )
-        return scores
 
 
 def fit_thresholds(

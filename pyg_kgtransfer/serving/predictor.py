@@ -2,17 +2,16 @@
 
 import difflib
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pyg_kgtransfer.evaluation.streaming import Chunks, query_bytes
+from pyg_kgtransfer.evaluation.streaming import score_triples
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.training.checkpoint import Checkpoint
-
-_MEMORY_MB = 512  # for the relations of a pair, where a model takes much for each
 
 
 class Answer(NamedTuple):
@@ -23,12 +22,15 @@ class Answer(NamedTuple):
         label: What to show.
         score: Higher is more plausible; scores of different queries do not compare.
         is_known: The training graph states this fact.
+        probability: That the fact is true, in [0, 1], where the checkpoint has a calibration, else
+            ``None``; ``Predictor.predict_proba`` says what it means.
     """
 
     name: str
     label: str
     score: float
     is_known: bool
+    probability: float | None = None
 
 
 class Predictor:
@@ -67,6 +69,7 @@ class Predictor:
         device: torch.device | str = "cpu",
     ) -> None:
         self.graph = checkpoint.graph
+        self.calibration = checkpoint.calibration
         self._candidates = _entities_of(checkpoint, among).to(device)
         self.model = checkpoint.model.to(device).eval()
         self.device = torch.device(device)
@@ -131,19 +134,30 @@ class Predictor:
         r = self._ids(self.graph.relations.id(relation))
         with torch.no_grad():
             scores = self.model.score_tails(self._representations, h, r)[0]
-        return self._entities(scores, self._known.tails(h, r)[1], k)
+        found = self._top(scores, self._known.tails(h, r)[1], self._candidates, k)
+        scored = torch.tensor([score for _, score, _ in found], dtype=torch.double)
+        return self._entities(found, self._probabilities(scored, r.cpu().expand(len(found))))
 
     def heads(self, relation: str, tail: str, *, k: int = 10) -> list[Answer]:
-        """The ``k`` most plausible heads of (?, relation, tail); otherwise as ``tails``."""
+        """The ``k`` most plausible heads of (?, relation, tail); otherwise as ``tails``.
+
+        A model with reciprocal relations ranks heads by its inverse relations. Probabilities are of
+        the facts as ``predict_proba`` gives them, and need not fall with the rank.
+        """
         t = self._ids(self.entity(tail))
         r = self._ids(self.graph.relations.id(relation))
         with torch.no_grad():
             scores = self.model.score_heads(self._representations, r, t)[0]
-        return self._entities(scores, self._known.heads(r, t)[1], k)
+        found = self._top(scores, self._known.heads(r, t)[1], self._candidates, k)
+        if self.calibration is None:
+            return self._entities(found, [None] * len(found))
+        triples = torch.tensor([[head, int(r), int(t)] for head, _, _ in found])
+        scored = score_triples(self.model, self._representations, triples)
+        return self._entities(found, self._probabilities(scored, triples[:, 1]))
 
     def relations(self, head: str, tail: str, *, k: int = 10) -> list[Answer]:
         """The ``k`` most plausible relations of (head, ?, tail); otherwise as ``tails``."""
-        relation = torch.arange(self.graph.num_relations, device=self.device)
+        relation = torch.arange(self.graph.num_relations)
         triples = torch.stack(
             [
                 torch.full_like(relation, self.entity(head)),
@@ -152,28 +166,72 @@ class Predictor:
             ],
             dim=1,
         )
-        row = query_bytes(self.model, self._representations)
-        chunks = Chunks(_MEMORY_MB, row_bytes=row)
-        with torch.no_grad():
-            parts = chunks.run(
-                len(triples),
-                lambda start, stop: self.model.score(self._representations, triples[start:stop]),
-            )
-        scores = torch.cat(parts)
-        known = self._known.contains(triples).nonzero().view(-1)
+        scores = score_triples(self.model, self._representations, triples)
+        known = self._known.contains(triples.to(self.device)).nonzero().view(-1).cpu()
+        found = self._top(scores, known, relation, k)
+        best = torch.tensor([index for index, _, _ in found])
         names = self.graph.relations.names
         return [
-            Answer(names[i], names[i], score, is_known)
-            for i, score, is_known in self._top(scores, known, relation, k)
+            Answer(names[i], names[i], score, is_known, probability)
+            for (i, score, is_known), probability in zip(
+                found, self._probabilities(scores[best], best), strict=True
+            )
         ]
+
+    def predict_proba(
+        self, triples: Sequence[tuple[str, str, str]], *, memory_mb: float = 512
+    ) -> list[float]:
+        """The probability that each fact is true, by the checkpoint's calibration.
+
+        It holds where one true fact comes to c false ones, each a true fact with its head or tail
+        replaced by any other entity; c is the ``corruptions`` of ``calibrate``, 1 unless said
+        otherwise, and stands in ``checkpoint.metrics["calibration"]``. So .5 says: true facts score
+        like this as often as such false ones. It is not the chance that the best of thousands of
+        candidates is right: among thousands of false tails some score as true ones do, and several
+        answers to one question may each have .9. Nor does it hold among false triples picked for
+        being plausible: there it is too high. Where you expect one true fact to n false ones,
+        read p as p / (p + (1 - p) * n / c), or calibrate with about n corruptions.
+
+        Args:
+            triples: (head, relation, tail) by name; entities may be called by their only label.
+            memory_mb: Budget for a chunk of triples, in MiB.
+
+        Returns:
+            As many numbers in [0, 1].
+
+        Raises:
+            ValueError: If the checkpoint has no calibration, a name is unknown, or a triple is not
+                three names.
+        """
+        if self.calibration is None:
+            raise ValueError(
+                "probabilities need a checkpoint with a calibration (got one without): make it "
+                "with 'kgt calibrate', or with calibrate(checkpoint, split).kept_in(checkpoint)"
+            )
+        for each in triples:
+            if isinstance(each, str) or len(each) != 3:
+                raise ValueError(f"a triple is (head, relation, tail), by name (got {each!r})")
+        ids = [(self.entity(h), self.graph.relations.id(r), self.entity(t)) for h, r, t in triples]
+        found = torch.tensor(ids, dtype=torch.long).view(-1, 3)
+        scores = score_triples(self.model, self._representations, found, memory_mb=memory_mb)
+        return self.calibration.probability(scores, found[:, 1]).tolist()
+
+    def _probabilities(self, scores: Tensor, relation: Tensor) -> Sequence[float | None]:
+        """Of scores of tail queries, [K] on the CPU, if there is a calibration."""
+        if self.calibration is None:
+            return [None] * len(scores)
+        return self.calibration.probability(scores, relation).tolist()
 
     def _ids(self, index: int) -> Tensor:
         return torch.tensor([index], device=self.device)
 
-    def _entities(self, scores: Tensor, known: Tensor, k: int) -> list[Answer]:
+    def _entities(
+        self, found: list[tuple[int, float, bool]], probabilities: Sequence[float | None]
+    ) -> list[Answer]:
+        names = self.graph.entities
         return [
-            Answer(self.graph.entities.name(i), self.graph.label(i), score, is_known)
-            for i, score, is_known in self._top(scores, known, self._candidates, k)
+            Answer(names.name(i), self.graph.label(i), score, is_known, probability)
+            for (i, score, is_known), probability in zip(found, probabilities, strict=True)
         ]
 
     def _top(

@@ -99,6 +99,8 @@ def metrics_table(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
 def answers_table(title: str, answers: "Sequence[Answer]") -> Table:
     """Answers of a ``Predictor``, best first, those that the training graph states marked.
 
+    Probabilities stand beside the scores where there are some.
+
     Example:
         >>> from pyg_kgtransfer.serving.predictor import Answer
         >>> answers_table("?", [Answer("country/GR", "Greece", 1.5, True)]).row_count
@@ -106,12 +108,17 @@ def answers_table(title: str, answers: "Sequence[Answer]") -> Table:
     """
     named = any(answer.label != answer.name for answer in answers)
     columns = [("", "right"), ("answer", "left"), ("score", "right"), ("", "left")]
+    likely = any(answer.probability is not None for answer in answers)
+    if likely:
+        columns.insert(3, ("probability", "right"))
     if named:
         columns.insert(2, ("name", "left"))
     table = _table(title, columns)
     for place, answer in enumerate(answers, start=1):
         mark = "known" if answer.is_known else ""
         cells = [str(place), answer.label, f"{answer.score:.3f}", mark]
+        if likely:
+            cells.insert(3, "" if answer.probability is None else f"{answer.probability:.3f}")
         if named:
             cells.insert(2, answer.name)
         table.add_row(*map(Text, cells))

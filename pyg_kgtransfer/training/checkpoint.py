@@ -15,6 +15,11 @@ import pyg_kgtransfer
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.build import ModelConfig, build_model
+from pyg_kgtransfer.models.calibration import (
+    Calibrator,
+    calibrator_from_dict,
+    calibrator_to_dict,
+)
 from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.training.checkpoint_format import (
     GRAPH,
@@ -94,9 +99,9 @@ def provenance(
 class Checkpoint:
     """A trained model with all that is needed to use it, in memory or in a folder.
 
-    The folder holds ``checkpoint.json`` (schema version, config, metrics, provenance, digests),
-    ``weights.safetensors``, ``graph.safetensors``, ``names.json`` and, of a model trained on linked
-    graphs, ``links.safetensors``. Nothing in it is unpickled.
+    The folder holds ``checkpoint.json`` (schema version, config, metrics, provenance, digests, and
+    a calibration if there is one), ``weights.safetensors``, ``graph.safetensors``, ``names.json``
+    and, of a model trained on linked graphs, ``links.safetensors``. Nothing in it is unpickled.
 
     Attributes:
         model: The model.
@@ -106,6 +111,7 @@ class Checkpoint:
         metrics: Its figures, by name; finite numbers, nested as JSON allows.
         provenance: As ``provenance()`` gives it; ``graph`` is always added to what was seen.
         sources: The maps of the linked graph it was trained on, or ``None``.
+        calibration: From its scores to probabilities, as ``calibrate`` learns it, or ``None``.
 
     Example:
         >>> import tempfile
@@ -124,6 +130,7 @@ class Checkpoint:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sources: SourceMaps | None = None
+    calibration: Calibrator | None = None
 
     def __post_init__(self) -> None:
         whole = provenance() | dict(self.provenance)
@@ -132,7 +139,10 @@ class Checkpoint:
 
     @property
     def id(self) -> str:
-        """The sha256 of graph, config and weights: the same before saving and after loading."""
+        """The sha256 of graph, config and weights: the same before saving and after loading.
+
+        A calibration leaves it as it is: the same model, that ranks alike.
+        """
         content = f"{self.graph.fingerprint()} {self.config!r} {weights_digest(self.model)}"
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -144,7 +154,8 @@ class Checkpoint:
         """Write the folder ``path``; a checkpoint there is replaced once this one is complete.
 
         Raises:
-            ValueError: If weights or metrics are not finite, or the metrics are not JSON.
+            ValueError: If weights or metrics are not finite, the metrics are not JSON, or the
+                calibration is of a kind of your own.
             FileExistsError: If ``path`` exists and is not a checkpoint.
             OSError: If it cannot be written (disk full); a checkpoint at ``path`` is untouched.
         """
@@ -189,10 +200,11 @@ class Checkpoint:
             FileNotFoundError: If the folder or one of its files is missing.
             NotADirectoryError: If ``path`` is a file.
             ValueError: If it is no checkpoint, of another schema, was changed, does not fit the
-                model, or needs ``model``.
+                model, needs ``model``, or has a calibration of a kind that is not known here.
         """
         folder = standing_folder(Path(path))
         index = read_index(folder)
+        calibration = _calibration(index, folder)
         names = json.loads((folder / NAMES).read_text(encoding="utf-8"))
         graph = graph_from(read_tensors(folder / GRAPH), names)
         weights = read_tensors(folder / WEIGHTS)
@@ -205,7 +217,9 @@ class Checkpoint:
         if "sources" in names:
             sources = _source_maps(names["sources"], read_tensors(folder / LINKS))
         model.to(device).eval()
-        return cls(model, graph, config, index["metrics"], index["provenance"], sources)
+        return cls(
+            model, graph, config, index["metrics"], index["provenance"], sources, calibration
+        )
 
     def _index(self) -> Json:
         """What ``checkpoint.json`` says of this checkpoint."""
@@ -224,6 +238,8 @@ class Checkpoint:
             "metrics": dict(self.metrics),
             "provenance": dict(self.provenance),
         }
+        if self.calibration is not None:
+            content["calibration"] = calibrator_to_dict(self.calibration)
         try:
             json.dumps(content, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -240,6 +256,20 @@ def _check_replaceable(path: Path) -> None:
         return
     if not path.is_dir() or (any(path.iterdir()) and not (path / INDEX).exists()):
         raise FileExistsError(f"{path} exists and is not a checkpoint, so it is not replaced")
+
+
+def _calibration(index: Json, folder: Path) -> Calibrator | None:
+    """The calibration that an index holds; one without is as all were before there were any."""
+    kept = index.get("calibration")
+    if kept is None:
+        return None
+    try:
+        return calibrator_from_dict(kept)
+    except ValueError as error:
+        raise ValueError(
+            f"{folder / INDEX} must hold a calibration that this version of pyg_kgtransfer reads: "
+            f"{error}"
+        ) from error
 
 
 def _built(

@@ -1,11 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.models.build import ModelConfig, build_model
+from pyg_kgtransfer.models.calibration import Calibration, RelationCalibration
 from pyg_kgtransfer.serving.predictor import Predictor
 from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
 
@@ -26,9 +28,9 @@ LABELS = {
 }
 
 
-def checkpoint(seed: int = 0) -> Checkpoint:
+def checkpoint(seed: int = 0, *, reciprocal: bool = True) -> Checkpoint:
     graph = KnowledgeGraph.from_names(FACTS, name="world", labels=LABELS)
-    config = ModelConfig(encoder="compgcn", decoder="complex", width=8)
+    config = ModelConfig(encoder="compgcn", decoder="complex", width=8, reciprocal=reciprocal)
     torch.manual_seed(seed)
     model = build_model(config, num_entities=6, num_relations=3)
     return Checkpoint(model, graph, config)
@@ -114,3 +116,61 @@ def test_answers_are_kept_to_one_source() -> None:
     assert all(everyone[answer.name] == answer.score for answer in answers)
     with pytest.raises(ValueError, match=r"'left'.*got 'right'"):
         Predictor(replace(plain, sources=sources), among="right")
+
+
+CALIBRATIONS = (
+    Calibration(0.7, -0.2),
+    RelationCalibration(Calibration(0.7, -0.2), np.array([1.0, 2.0, 3.0]), np.array([0.1, 0, -1])),
+)
+
+
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+@pytest.mark.parametrize("reciprocal", [False, True])
+def test_a_fact_has_one_probability_however_it_is_asked(calibration, reciprocal: bool) -> None:
+    made = replace(checkpoint(reciprocal=reciprocal), calibration=calibration)
+    predictor = Predictor(made)
+    asked = [("city/1", "in", tail) for tail in LABELS] + [("city/2", "near", "country/FR")]
+    wanted = [
+        float(calibration.probability(
+            torch.tensor(score(made, *fact)), torch.tensor(made.graph.relations.id(fact[1]))
+        ))
+        for fact in asked
+    ]  # fmt: skip
+    found = dict(zip(asked, predictor.predict_proba(asked), strict=True))
+    assert list(found.values()) == pytest.approx(wanted, abs=1e-6)
+    assert len(set(wanted)) == len(wanted)
+    for answer in predictor.tails("city/1", "in"):
+        assert answer.probability == pytest.approx(found["city/1", "in", answer.name], abs=1e-6)
+    for relation in made.graph.relations:
+        [fact] = predictor.predict_proba([("city/1", relation, "country/GR")])
+        [head] = [a for a in predictor.heads(relation, "country/GR") if a.name == "city/1"]
+        [between] = [a for a in predictor.relations("city/1", "country/GR") if a.name == relation]
+        assert head.probability == pytest.approx(fact, abs=1e-6)
+        assert between.probability == pytest.approx(fact, abs=1e-6)
+
+
+def test_probabilities_come_in_chunks_and_by_label() -> None:
+    predictor = Predictor(replace(checkpoint(), calibration=CALIBRATIONS[1]))
+    facts = [("Paris", "in", "France"), ("city/1", "in", "Greece")] * 5
+    whole = predictor.predict_proba(facts)
+    tight = predictor.predict_proba(facts, memory_mb=0.02)  # one triple at a time
+    assert tight == pytest.approx(whole, abs=1e-7)
+    assert predictor.predict_proba([]) == []
+
+
+def test_without_a_calibration_there_are_no_probabilities() -> None:
+    predictor = Predictor(checkpoint())
+    answers = predictor.tails("Paris", "in") + predictor.heads("in", "France")
+    answers += predictor.relations("Paris", "France")
+    assert {answer.probability for answer in answers} == {None}
+    with pytest.raises(ValueError, match=r"got one without\): make it with 'kgt calibrate'"):
+        predictor.predict_proba([("Paris", "in", "France")])
+
+
+def test_what_is_no_triple_of_known_names_is_told() -> None:
+    predictor = Predictor(replace(checkpoint(), calibration=CALIBRATIONS[0]))
+    for wrong in (("Paris", "in"), "abc"):
+        with pytest.raises(ValueError, match=r"\(head, relation, tail\), by name \(got"):
+            predictor.predict_proba([wrong])
+    with pytest.raises(ValueError, match="unknown entity: 'Pari'"):
+        predictor.predict_proba([("Pari", "in", "France")])

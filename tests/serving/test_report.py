@@ -85,6 +85,12 @@ def test_answers_show_names_only_where_labels_differ() -> None:
         ["1", "a", "1.000", "known"],
         ["2", "b", "-0.500", ""],
     ]
+    likely = [plain[0]._replace(probability=0.98765), plain[1]]
+    assert rows(shown(report.answers_table("?", likely))) == [
+        ["", "answer", "score", "probability", ""],
+        ["1", "a", "1.000", "0.988", "known"],
+        ["2", "b", "-0.500", "", ""],
+    ]
     labelled = [Answer("country/GR", "Greece", 1.0, False)]
     assert rows(shown(report.answers_table("?", labelled)))[1] == [
         "1", "Greece", "country/GR", "1.000", "",

@@ -5,6 +5,7 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,13 @@ from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.linking.linked import link
 from pyg_kgtransfer.models.build import ModelConfig, build_model
+from pyg_kgtransfer.models.calibration import (
+    Calibration,
+    Calibrator,
+    IsotonicCalibration,
+    RelationCalibration,
+    calibrator_to_dict,
+)
 from pyg_kgtransfer.training import checkpoint_format
 from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps, provenance
 from pyg_kgtransfer.training.checkpoint_format import (
@@ -336,6 +344,49 @@ def test_an_index_with_number_keys_is_sealed_as_it_will_be_read(tmp_path: Path) 
     assert back.metrics == {"hits": {"10": 0.5, "3": 0.2, "1": 0.1}}
 
 
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        Calibration(1 / 3, -1e-300),
+        IsotonicCalibration(np.array([-1 / 3, 0.1]), np.array([0.0, 1 / 7])),
+        RelationCalibration(Calibration(0.1, 2.0), np.array([1 / 3, 2.0]), np.array([0.1, -1.0])),
+    ],
+)
+def test_a_calibration_comes_back_and_is_no_other_model(
+    tmp_path: Path, calibration: Calibrator
+) -> None:
+    plain, calibrated = small(), small(calibration=calibration)
+    back = Checkpoint.load(calibrated.save(tmp_path / "c"))
+    scores, relation = torch.linspace(-2, 2, 9), torch.arange(9) % 2
+    assert type(back.calibration) is type(calibration)
+    for told in (None, relation):
+        assert torch.equal(
+            back.calibration.probability(scores, told), calibration.probability(scores, told)
+        )
+    assert back.id == plain.id
+    assert calibrator_to_dict(back.calibration) == calibrator_to_dict(calibration)
+    without = plain.save(tmp_path / "plain")
+    assert "calibration" not in json.loads((without / INDEX).read_text())
+    assert Checkpoint.load(without).calibration is None
+
+
+def test_a_calibration_of_another_kind_is_named(tmp_path: Path) -> None:
+    class Own:
+        def probability(self, scores: torch.Tensor, relation: object = None) -> torch.Tensor:
+            return scores.sigmoid()
+
+    with pytest.raises(ValueError, match=r"platt, isotonic, relation can be kept \(got a Own\)"):
+        small(calibration=Own()).save(tmp_path / "c")
+    assert not list(tmp_path.iterdir())
+    path = small(calibration=Calibration(1.0, 0.0)).save(tmp_path / "c")
+    reindex(path, lambda index: index["calibration"].update(kind="beta"))
+    with pytest.raises(ValueError, match=r"checkpoint\.json must hold a calibration .*got 'beta'"):
+        Checkpoint.load(path)
+    reindex(path, lambda index: index.update(calibration={"kind": "platt", "slope": 1.0}))
+    with pytest.raises(ValueError, match=r"platt lacks its numbers \(got \['kind', 'slope'\]\)"):
+        Checkpoint.load(path)
+
+
 def test_an_index_lists_every_file_beside_it(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     write_index(tmp_path, {})
@@ -351,3 +402,4 @@ def test_a_checkpoint_of_schema_1_written_once_still_loads(make: Callable) -> No
     assert back.sources.names == ("left", "right")
     assert back.sources.entity_maps[1].tolist() == [1, -1]
     assert back.model.encoder.relation.view(-1).tolist() == [i / 4 for i in range(24)]
+    assert back.calibration is None
