@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
     from pyg_kgtransfer.transfer.few_shot import FewShotConfig, few_shot
     from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
+    from pyg_kgtransfer.transfer.inductive import encode_unseen
     from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
     from pyg_kgtransfer.transfer.kg_fit import KGFitConfig, kg_fit
     from pyg_kgtransfer.transfer.pretrain import pretrain
@@ -225,6 +226,7 @@ _HOMES = {
     "domain_gap": "objectives.domain",
     "adapt": "transfer.adapt",
     "AdaptConfig": "transfer.adapt",
+    "encode_unseen": "transfer.inductive",
     "few_shot": "transfer.few_shot",
     "FewShotConfig": "transfer.few_shot",
     "load_inductive": "sources.datasets",
@@ -374,6 +376,7 @@ __all__ = [
     "count_words",
     "distill",
     "domain_gap",
+    "encode_unseen",
     "entity_words",
     "evaluate",
     "few_shot",

@@ -5,7 +5,9 @@ from jsonargparse import ArgumentParser, Namespace
 from pyg_kgtransfer.commands.devices import available_device
 from pyg_kgtransfer.commands.outputs import Json, Show
 from pyg_kgtransfer.serving import report
-from pyg_kgtransfer.serving.predictor import Predictor
+from pyg_kgtransfer.serving.predictor import OnUnknown, Predictor
+from pyg_kgtransfer.sources.files import read_triples
+from pyg_kgtransfer.training.checkpoint import Checkpoint
 
 USAGE = "kgt predict --checkpoint CHECKPOINT --head X --relation R [-k 10]   (or --tail Y)"
 ROLES = ("head", "relation", "tail")
@@ -25,6 +27,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="SOURCE",
         help="answer with entities of this source alone (a student's target); see kgt info",
     )
+    parser.add_argument(
+        "--facts",
+        type=str | None,
+        metavar="FILE",
+        help="a table of further facts to answer from; the model reads them, and does not learn",
+    )
+    parser.add_argument(
+        "--on_unknown",
+        type=OnUnknown,
+        default="error",
+        help="what becomes of entities in --facts that the model does not know: encode makes "
+        "vectors of what the facts say",
+    )
     parser.add_argument("-k", "--k", type=int, default=10, help="how many answers")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, mps")
 
@@ -39,7 +54,13 @@ def run(options: Namespace, show: Show) -> Json:
             f"give two of --head, --relation and --tail; the third is the question (got {given})"
         )
     device = available_device(options.device)
-    predictor = Predictor.load(options.checkpoint, among=options.among, device=device)
+    predictor = Predictor(
+        Checkpoint.load(options.checkpoint, device=device),
+        None if options.facts is None else read_triples(options.facts),
+        on_unknown=options.on_unknown,
+        among=options.among,
+        device=device,
+    )
     head, relation, tail = query.values()
     if missing == ["tail"]:
         answers = predictor.tails(head, relation, k=options.k)

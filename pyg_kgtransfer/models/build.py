@@ -65,6 +65,9 @@ class ModelConfig:
         share: Share of the free vectors in a mixture, in [0, 1].
         adapter: Hidden units of a trained map on a mixture's text vectors; 0: none.
         reciprocal: Answer (?, r, t) with the inverse relation's own vector.
+        masking: Share of the free vectors that are left out (zero) in a training step, in [0, 1),
+            so that an encoder with layers learns to encode entities that it has not met; inputs
+            ``"lookup"`` alone.
         sparse: Update those rows of the entity table alone that a batch names: for large tables,
             with encoder ``"shallow"``, inputs ``"lookup"`` and Adagrad or SGD.
         recompute: Compute what layers hold again in the backward pass: less memory, more time.
@@ -96,6 +99,7 @@ class ModelConfig:
     reciprocal: bool = True
     sparse: bool = False
     recompute: bool = False
+    masking: float = 0.0
 
     def __post_init__(self) -> None:
         for kind, name, known in (
@@ -116,6 +120,13 @@ class ModelConfig:
             raise ValueError(f"dropout must be in [0, 1) (got {self.dropout})")
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be in [0, 1] (got {self.share})")
+        if not 0 <= self.masking < 1:
+            raise ValueError(f"masking must be in [0, 1) (got {self.masking})")
+        if self.masking and (self.encoder not in ("rgcn", "compgcn") or self.inputs != "lookup"):
+            raise ValueError(
+                "masking needs an encoder with layers and inputs 'lookup' "
+                f"(got {self.encoder!r} and {self.inputs!r})"
+            )
         if self.adapter < 0 or (self.adapter and self.inputs != "mixture"):
             raise ValueError(
                 f"an adapter has at least 0 hidden units, and needs inputs 'mixture' "
@@ -201,7 +212,7 @@ def _inputs(config: ModelConfig, num_entities: int, features: Tensor | None) -> 
                 "features were given, but the model's inputs are 'lookup'; "
                 "set inputs to 'features' or 'mixture'"
             )
-        return Lookup(num_entities, config.width, sparse=config.sparse)
+        return Lookup(num_entities, config.width, sparse=config.sparse, masking=config.masking)
     if features is None:
         raise ValueError(f"inputs {config.inputs!r} need features, one row per entity (got none)")
     if len(features) != num_entities:

@@ -60,9 +60,15 @@ class Lookup(EntityInput):
         sparse: Give the table a gradient of the rows that a batch names, where nothing but a
             decoder reads it; for tables so large that a step over all rows takes longer than the
             batch. The optimizer must be one that leaves other rows alone (Adagrad, SGD).
+        masking: Share of the vectors that are zero in a training step, drawn anew each time, in
+            [0, 1): an encoder with layers then learns to make do with what neighbours say, as it
+            must for an entity that training has not met.
 
     Attributes:
         weight: [num_entities, D], Xavier normal at first.
+
+    Raises:
+        ValueError: If ``masking`` is out of range, or goes with ``sparse``.
 
     Example:
         >>> Lookup(5, 8)(torch.tensor([3, 1])).shape
@@ -71,14 +77,25 @@ class Lookup(EntityInput):
 
     entity_rows = ("weight",)
 
-    def __init__(self, num_entities: int, width: int, *, sparse: bool = False) -> None:
+    def __init__(
+        self, num_entities: int, width: int, *, sparse: bool = False, masking: float = 0.0
+    ) -> None:
         super().__init__()
+        if not 0 <= masking < 1 or (masking and sparse):
+            raise ValueError(
+                f"masking must be in [0, 1), and 0 with sparse rows (got {masking} and {sparse})"
+            )
         self.width = width
         self.sparse = sparse
+        self.masking = masking
         self.weight = nn.Parameter(torch.empty(num_entities, width))
         nn.init.xavier_normal_(self.weight)
 
     def forward(self, entity: Tensor) -> Tensor:
+        if self.masking and self.training:
+            vectors = functional.embedding(entity, self.weight)
+            kept = torch.rand(len(entity), 1, device=entity.device) >= self.masking
+            return vectors * kept
         if not (self.sparse or entity.device.type == "cpu") or not self._is_every(entity):
             return functional.embedding(entity, self.weight, sparse=self.sparse)
         return self.weight if torch.is_grad_enabled() else self.weight.detach()

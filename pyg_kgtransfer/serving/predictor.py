@@ -4,14 +4,18 @@ import difflib
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from pyg_kgtransfer.evaluation.streaming import score_triples
+from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.transfer.inductive import encode_unseen
+
+OnUnknown = Literal["error", "encode"]
 
 
 class Answer(NamedTuple):
@@ -38,6 +42,10 @@ class Predictor:
 
     Args:
         checkpoint: A trained checkpoint; the graph it was trained on is encoded once, here.
+        facts: Further facts to answer from, which the model reads but does not learn.
+        on_unknown: What becomes of entities that the facts name and the model does not know:
+            ``"error"``, or ``"encode"``: they are encoded from the facts (``encode_unseen``).
+        features: [N, F], a row for each entity of ``facts``, where the model reads features.
         among: Answer with entities of this source of the checkpoint alone, say a student's target;
             ``None``: with any entity of its graph.
         device: Where to compute.
@@ -45,7 +53,8 @@ class Predictor:
     Entities may be asked for by name, or by label where only one entity has it.
 
     Raises:
-        ValueError: If the checkpoint has no source called ``among``.
+        ValueError: If the checkpoint has no source called ``among``, a name in the facts is unknown
+            (the nearest is offered), or the model cannot encode new entities.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -64,10 +73,24 @@ class Predictor:
     def __init__(
         self,
         checkpoint: Checkpoint,
+        facts: KnowledgeGraph | None = None,
         *,
+        on_unknown: OnUnknown = "error",
+        features: Tensor | None = None,
         among: str | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
+        if on_unknown not in get_args(OnUnknown):
+            raise ValueError(
+                f"on_unknown is one of {', '.join(get_args(OnUnknown))} (got {on_unknown!r})"
+            )
+        if facts is None and (on_unknown == "encode" or features is not None):
+            raise ValueError("an unknown entity is encoded from facts of it: pass facts (got none)")
+        if facts is not None:
+            if on_unknown == "error":
+                for name in facts.entities:
+                    checkpoint.graph.entities.id(name)
+            checkpoint = encode_unseen(checkpoint, facts, features=features)
         self.graph = checkpoint.graph
         self.calibration = checkpoint.calibration
         self._candidates = _entities_of(checkpoint, among).to(device)

@@ -41,7 +41,8 @@ class FinetuneConfig:
     Attributes:
         keep: ``"target"``: the new model knows the target's names alone, others are dropped;
             ``"all"``: it keeps every old name and fact and grows by the target's.
-        new_rows: Where rows of new names start: ``"fresh"``, or at the ``"mean"`` of the old rows.
+        new_rows: Where rows of new names start: ``"fresh"``, at the ``"mean"`` of the old rows, or
+            ``"zero"`` (entities).
         rate_factors: Part -> what its learning rate is multiplied with: ``entity``, ``relation``,
             ``encoder``, ``decoder``; 0 freezes the part.
         anchor: Weight of the squared distance of copied weights to their start, at least 0.
@@ -68,7 +69,10 @@ class FinetuneConfig:
                 raise ValueError(f"the rate factor of {part} must be at least 0 (got {factor})")
         if self.anchor < 0:
             raise ValueError(f"anchor must be at least 0 (got {self.anchor})")
-        for name, known in (("keep", ("target", "all")), ("new_rows", ("fresh", "mean"))):
+        for name, known in (
+            ("keep", ("target", "all")),
+            ("new_rows", ("fresh", "mean", "zero")),
+        ):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name} is one of {', '.join(known)} (got {getattr(self, name)!r})"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
 from pyg_kgtransfer.models.kg_model import GraphModel
 
-NewRows = Literal["fresh", "mean"]
+NewRows = Literal["fresh", "mean", "zero"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +104,12 @@ def move_rows(
         fresh: A new model of the same kind over other vocabularies; changed in place.
         entity_origin: [N] int64, for each new entity the old one, or -1.
         relation_origin: [R] int64, likewise for relations; inverses follow.
-        new: Rows without an old one keep their ``"fresh"`` start, or take the old ``"mean"``.
+        new: Rows without an old one keep their ``"fresh"`` start, take the old ``"mean"``, or are
+            ``"zero"``, which leaves an entity to what an encoder hears of it; relations take the
+            mean then.
     """
     kinds, before = dict(row_parameters(fresh)), old.state_dict()
+    given = {name for name, _ in fresh.named_buffers()}  # features and texts of new entities
     moved_rows(old, fresh, entity_origin, relation_origin)  # that they fit
     for name, value in fresh.state_dict().items():
         if name not in kinds:
@@ -115,8 +118,9 @@ def move_rows(
         origin = entity_origin if kinds[name] == "entity" else relation_origin
         rows = _row_origin(origin, len(value), len(before[name]), len(origin))
         has_origin = rows >= 0
-        if new == "mean" and value.is_floating_point():
-            value[~has_origin] = before[name].mean(0)
+        if new != "fresh" and name not in given:
+            is_zero = new == "zero" and kinds[name] == "entity"
+            value[~has_origin] = 0.0 if is_zero else before[name].mean(0)
         value[has_origin] = before[name][rows[has_origin]]
 
 

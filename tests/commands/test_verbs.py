@@ -213,3 +213,20 @@ def test_adapting_tells_the_gap(kgt: Kgt, place: Path, tmp_path: Path) -> None:
     assert set(ran.json["domain_gap"]) == {"before", "after"}
     assert Checkpoint.load(tmp_path / "moved").metrics["domain_gap"] == ran.json["domain_gap"]
     assert_told(kgt("adapt", *given, "--links", none, *out), "entities that one of", "finetune")
+
+
+def test_new_entities_are_encoded_from_a_table_of_facts(
+    kgt: Kgt, place: Path, tmp_path: Path
+) -> None:
+    model = ["--recipe.model.encoder", "rgcn", "--recipe.model.width", "8"]
+    training = [*model, "--recipe.model.masking", "0.3", *TRAINING, "--recipe.training.epochs", "2"]
+    out = tmp_path / "model"
+    assert kgt("pretrain", "--data", place / "a", "--out", out, *training).status == 0
+    _, relation, tail = read_split(place / "a").train.named_triples()[0]
+    table = tmp_path / "more.tsv"
+    table.write_text(f"Newton\t{relation}\t{tail}\n")
+    asked = ["predict", "--checkpoint", out, "--facts", table]
+    asked += ["--head", "Newton", "--relation", relation]
+    assert_told(kgt(*asked), "unknown entity: 'Newton'")
+    answers = kgt(*asked, "--on_unknown", "encode", "-k", "99", "--json").json["answers"]
+    assert {answer["name"]: answer["is_known"] for answer in answers}[tail]

@@ -143,3 +143,18 @@ def test_shallow_starts_as_the_decoder_wants() -> None:
     encoder = Shallow(Lookup(4, 6), 40, relation_width=3)
     encoder.initialise(RotatE())
     assert encoder.relation.abs().max() > 2.0
+
+
+def test_masking_leaves_whole_vectors_out_of_a_training_step() -> None:
+    torch.manual_seed(0)
+    inputs = Lookup(2000, 4, masking=0.25)
+    entity = torch.arange(2000)
+    given = inputs(entity)
+    is_zero = (given == 0).all(1)
+    assert 0.2 < is_zero.float().mean() < 0.3
+    assert torch.equal(given[~is_zero], inputs.weight[~is_zero])
+    assert not torch.equal(is_zero, (inputs(entity) == 0).all(1))  # others the next time
+    assert torch.equal(inputs.eval()(entity), inputs.weight)
+    for masking, sparse in ((1.0, False), (-0.1, False), (0.1, True)):
+        with pytest.raises(ValueError, match="masking must be in"):
+            Lookup(2, 4, masking=masking, sparse=sparse)

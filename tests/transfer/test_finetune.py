@@ -218,7 +218,7 @@ def test_what_cannot_grow_is_refused(old, new) -> None:
         ({"rate_factors": {"entity": -1.0}}, "rate factor of entity must be at least 0"),
         ({"anchor": -0.1}, r"anchor must be at least 0 \(got -0.1\)"),
         ({"keep": "none"}, "keep is one of target, all"),
-        ({"new_rows": "zero"}, "new_rows is one of fresh, mean"),
+        ({"new_rows": "old"}, "new_rows is one of fresh, mean, zero"),
     ],
 )
 def test_options_out_of_range_are_named(options, message) -> None:

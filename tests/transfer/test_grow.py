@@ -46,13 +46,13 @@ def slowly_moved(name: str, old, kinds: dict[str, str]) -> list[tuple[int, int]]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.encoder}-{c.inputs}-{c.width}")
-@pytest.mark.parametrize("new", ["fresh", "mean"])
+@pytest.mark.parametrize("new", ["fresh", "mean", "zero"])
 def test_shared_rows_move_bit_for_bit_and_inverses_to_inverses(config: ModelConfig, new) -> None:
     old, fresh = built(config, 5, 3, seed=0), built(config, 4, 4, seed=1)
     start = {name: value.clone() for name, value in fresh.state_dict().items()}
     before = {name: value.clone() for name, value in old.state_dict().items()}
     move_rows(old, fresh, ENTITY, RELATION, new)
-    kinds = dict(row_parameters(fresh))
+    kinds, given = dict(row_parameters(fresh)), dict(fresh.named_buffers())
     assert {"entity", "relation"} == set(kinds.values())
     for name, value in fresh.state_dict().items():
         if name not in kinds:
@@ -63,7 +63,11 @@ def test_shared_rows_move_bit_for_bit_and_inverses_to_inverses(config: ModelConf
             assert torch.equal(value[to], before[name][origin]), (name, to)
         others = sorted(set(range(len(value))) - {to for to, _ in rows})
         for row in others:
-            expected = start[name][row] if new == "fresh" else before[name].mean(0)
+            expected = before[name].mean(0)
+            if new == "fresh" or name in given:  # features of new entities are what was given
+                expected = start[name][row]
+            elif new == "zero" and kinds[name] == "entity":
+                expected = torch.zeros_like(expected)
             assert torch.equal(value[row], expected), (name, row)
         mask = moved_rows(old, fresh, ENTITY, RELATION)[name]
         assert mask.nonzero().view(-1).tolist() == sorted(to for to, _ in rows)

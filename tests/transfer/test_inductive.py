@@ -1,0 +1,118 @@
+"""Entities that training has not met: encoded from facts and features, or refused in words."""
+
+import pytest
+import torch
+
+import pyg_kgtransfer as kgt
+
+LANDS, CITIES, NEW = 5, 40, 10
+
+
+def _facts(cities: range) -> list[tuple[str, str, str]]:
+    """Cities of a land are near each other; each is in its land."""
+    facts = [(f"c{i}", "in", f"l{i % LANDS}") for i in cities]
+    return facts + [(f"c{i}", "near", f"c{i % LANDS}") for i in cities if i >= LANDS]
+
+
+@pytest.fixture(scope="module")
+def world() -> kgt.KnowledgeGraph:
+    return kgt.KnowledgeGraph.from_names(_facts(range(CITIES)), name="world")
+
+
+@pytest.fixture(scope="module")
+def new() -> kgt.KnowledgeGraph:
+    """New cities, of which it is said what they are near, not where they lie."""
+    facts = [fact for fact in _facts(range(CITIES, CITIES + NEW)) if fact[1] == "near"]
+    return kgt.KnowledgeGraph.from_names(facts, name="new")
+
+
+def taught(
+    world: kgt.KnowledgeGraph, features: torch.Tensor | None = None, **model
+) -> kgt.Checkpoint:
+    training = kgt.TrainConfig(
+        epochs=60, learning_rate=0.02, leave_out_batch=True, progress=False, accelerator="cpu"
+    )
+    config = kgt.ModelConfig(decoder="distmult", width=16, **model)
+    recipe = kgt.Recipe(config, batches=kgt.BatchOptions(batch_size=16), training=training)
+    given = None if features is None else {"world": features}
+    return kgt.pretrain(kgt.link([world], []), recipe=recipe, features=given)
+
+
+def right(checkpoint: kgt.Checkpoint) -> float:
+    """The share of new cities whose land is the first answer among lands."""
+    predictor = kgt.Predictor(checkpoint)
+    found = 0
+    for number in range(CITIES, CITIES + NEW):
+        answers = predictor.tails(f"c{number}", "in", k=100)
+        first = next(answer.name for answer in answers if answer.name.startswith("l"))
+        found += first == f"l{number % LANDS}"
+    return found / NEW
+
+
+@pytest.mark.parametrize("encoder", ["rgcn", "compgcn"])
+def test_layers_encode_new_entities(
+    world: kgt.KnowledgeGraph, new: kgt.KnowledgeGraph, encoder: str
+) -> None:
+    checkpoint = taught(world, encoder=encoder, masking=0.5)
+    found = kgt.encode_unseen(checkpoint, new)
+    assert right(found) >= 0.8
+    nothing = kgt.KnowledgeGraph.from_names(
+        [(f"c{i}", "near", f"c{i}") for i in range(CITIES, CITIES + NEW)], name="nothing"
+    )
+    assert right(kgt.encode_unseen(checkpoint, nothing)) <= 0.5  # a control: nothing is said
+
+
+def test_features_encode_new_entities(world: kgt.KnowledgeGraph, new: kgt.KnowledgeGraph) -> None:
+    def told(graph: kgt.KnowledgeGraph) -> torch.Tensor:
+        """What is said of an entity tells its land."""
+        land = torch.tensor([int(name[1:]) % LANDS for name in graph.entities])
+        is_land = torch.tensor([[name.startswith("l")] for name in graph.entities]).float()
+        return torch.cat([torch.nn.functional.one_hot(land, LANDS).float(), is_land], 1)
+
+    checkpoint = taught(world, told(world), encoder="shallow", inputs="features")
+    assert right(kgt.encode_unseen(checkpoint, new, features=told(new))) >= 0.8
+    with pytest.raises(ValueError, match=r"needs those of new entities \(got none of 'c40'\)"):
+        kgt.encode_unseen(checkpoint, new)
+    with pytest.raises(ValueError, match="features must be 6 wide"):
+        kgt.encode_unseen(checkpoint, new, features=told(new)[:, :3])
+
+
+def test_old_weights_and_sources_stay(world: kgt.KnowledgeGraph, new: kgt.KnowledgeGraph) -> None:
+    checkpoint = taught(world, encoder="rgcn")
+    found = kgt.encode_unseen(checkpoint, new)
+    for name in world.entities:
+        old, moved = checkpoint.graph.entities.id(name), found.graph.entities.id(name)
+        weights = (c.model.encoder.inputs.weight for c in (checkpoint, found))
+        assert torch.equal(*(w[i] for w, i in zip(weights, (old, moved), strict=True)))
+    assert found.sources is not None
+    assert found.sources.names == ("new (facts)", "world")
+    assert found.provenance["encoded"]["entities"]["new"] == NEW
+    among = kgt.Predictor(checkpoint, new, on_unknown="encode", among="world")
+    assert {a.name for a in among.tails("c41", "in", k=99)} == set(world.entities)
+
+
+def test_what_cannot_be_encoded_is_told(world: kgt.KnowledgeGraph, new: kgt.KnowledgeGraph) -> None:
+    shallow = taught(world, encoder="shallow")
+    with pytest.raises(ValueError, match=r"no layers cannot encode a new one \(got 'c40'\)"):
+        kgt.encode_unseen(shallow, new)
+    with pytest.raises(ValueError, match="unknown entity: 'c40'"):
+        kgt.Predictor(shallow, new)
+    with pytest.raises(ValueError, match="pass facts"):
+        kgt.Predictor(shallow, on_unknown="encode")
+    with pytest.raises(ValueError, match="on_unknown is one of error, encode"):
+        kgt.Predictor(shallow, new, on_unknown="guess")  # type: ignore[arg-type]
+    strange = kgt.KnowledgeGraph.from_names([("c1", "nearer", "c2")])
+    with pytest.raises(ValueError, match=r"unknown relation: 'nearer'.*'near'"):
+        kgt.encode_unseen(shallow, strange)
+    with pytest.raises(ValueError, match="nothing to encode"):
+        kgt.encode_unseen(shallow, kgt.KnowledgeGraph.from_names([]))
+    known = kgt.KnowledgeGraph.from_names([("c1", "near", "c2")])
+    answers = kgt.Predictor(shallow, known).tails("c1", "near", k=99)
+    assert next(answer for answer in answers if answer.name == "c2").is_known
+
+
+def test_a_foundation_model_reads_new_relations_too(world: kgt.KnowledgeGraph) -> None:
+    checkpoint = kgt.zero_shot(kgt.FoundationModel(width=8, layers=2), world)
+    more = kgt.KnowledgeGraph.from_names([("c99", "twinned", "c1")])
+    found = kgt.Predictor(checkpoint, more, on_unknown="encode")
+    assert len(found.tails("c2", "twinned", k=99)) == world.num_entities + 1
