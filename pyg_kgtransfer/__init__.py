@@ -106,6 +106,12 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.transfer.adapt import AdaptConfig, adapt
     from pyg_kgtransfer.transfer.calibrate import calibrate
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
+    from pyg_kgtransfer.transfer.episodes import (
+        Episode,
+        entity_episode,
+        few_shot_curve,
+        relation_episode,
+    )
     from pyg_kgtransfer.transfer.few_shot import FewShotConfig, few_shot
     from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
     from pyg_kgtransfer.transfer.inductive import encode_unseen
@@ -227,6 +233,10 @@ _HOMES = {
     "adapt": "transfer.adapt",
     "AdaptConfig": "transfer.adapt",
     "encode_unseen": "transfer.inductive",
+    "Episode": "transfer.episodes",
+    "entity_episode": "transfer.episodes",
+    "few_shot_curve": "transfer.episodes",
+    "relation_episode": "transfer.episodes",
     "few_shot": "transfer.few_shot",
     "FewShotConfig": "transfer.few_shot",
     "load_inductive": "sources.datasets",
@@ -303,6 +313,7 @@ __all__ = [
     "EntityAlignment",
     "EntityInput",
     "EntityWords",
+    "Episode",
     "FeatureDistillation",
     "Features",
     "FewShotConfig",
@@ -377,9 +388,11 @@ __all__ = [
     "distill",
     "domain_gap",
     "encode_unseen",
+    "entity_episode",
     "entity_words",
     "evaluate",
     "few_shot",
+    "few_shot_curve",
     "few_shot_split",
     "finetune",
     "forced_engine",
@@ -413,6 +426,7 @@ __all__ = [
     "read_triples",
     "read_word_vectors",
     "refine",
+    "relation_episode",
     "relation_graph",
     "relational_spmm",
     "seed_hierarchy",

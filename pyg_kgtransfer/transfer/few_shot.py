@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -22,10 +22,10 @@ from pyg_kgtransfer.training.history import History
 from pyg_kgtransfer.training.selection import snapshot
 from pyg_kgtransfer.training.trainer import Trainer
 from pyg_kgtransfer.transfer.finetune import FinetuneConfig, grown
-from pyg_kgtransfer.transfer.grow import moved_rows
+from pyg_kgtransfer.transfer.grow import GrowthReport, NewRows, moved_rows
 from pyg_kgtransfer.transfer.recipe import Recipe, checkpoint_of, task_objective
 
-Start = Literal["prototype", "mean", "fresh"]
+Start = Literal["prototype", "mean", "fresh", "encode"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class FewShotConfig:
         start: Of a new relation's vector: ``"prototype"``, in closed form from its pairs of known
             entities (TransE, DistMult, ComplEx, RotatE under a shallow encoder; else as
             ``"mean"``), the ``"mean"`` of all relations, or ``"fresh"``. New entities start at the
-            mean, or fresh.
+            mean, or fresh, or with ``"encode"`` at zero, so that an encoder with layers makes them
+            of what it hears from the support (see ``ModelConfig.masking``); relations take the mean
+            then.
         steps: Of gradient, on the new rows alone; 0: the start is the answer.
         learning_rate: Of Adam, above 0.
         objective: What the steps minimise.
@@ -61,8 +63,8 @@ class FewShotConfig:
     accelerator: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.start not in ("prototype", "mean", "fresh"):
-            raise ValueError(f"start is one of prototype, mean, fresh (got {self.start!r})")
+        if self.start not in get_args(Start):
+            raise ValueError(f"start is one of {', '.join(get_args(Start))} (got {self.start!r})")
         if self.steps < 0:
             raise ValueError(f"steps must be at least 0 (got {self.steps})")
         if not self.learning_rate > 0:
@@ -109,16 +111,10 @@ def few_shot(
             f"a new entity of a model whose inputs are {settings.inputs!r} needs features: "
             f"finetune(..., features=...) takes them (got {new_entities[0]!r})"
         )
+    if config.start == "encode" and not old.encoder.num_layers:
+        raise ValueError("start 'encode' needs an encoder with layers (got one without)")
     checkpoint = replace(checkpoint, config=replace(settings, sparse=False))
-    none = HeldOut(support.triples[:0], "valid")
-    new_rows: Literal["fresh", "mean"] = "fresh" if config.start == "fresh" else "mean"
-    model, linked, report = grown(
-        checkpoint,
-        Split(replace(support, name=f"{support.name or 'few'} (support)"), none, none),
-        config=FinetuneConfig(keep="all", new_rows=new_rows),
-        seed=config.seed,
-    )
-    model = with_vectors(model, "few-shot learning")
+    model, linked, report = with_names(checkpoint, support, config)
     if config.start == "prototype":
         _begin_at_prototypes(model, linked, report.entities.origin, report.relations.origin)
     masks = moved_rows(old, model, report.entities.origin, report.relations.origin)
@@ -137,6 +133,21 @@ def few_shot(
     history = _fitted(model, linked, masks, recipe) if config.steps else History("mrr")
     notes = {"few_shot": asdict(config), "growth": report.counts()}
     return checkpoint_of(model, linked, history, recipe, parent=checkpoint, notes=notes)
+
+
+def with_names(
+    checkpoint: Checkpoint, support: KnowledgeGraph, config: FewShotConfig
+) -> tuple[KGModel, LinkedKG, GrowthReport]:
+    """The model over old and new names, new rows at their start; as ``grown``."""
+    none = HeldOut(support.triples[:0], "valid")
+    rows: dict[str, NewRows] = {"fresh": "fresh", "encode": "zero"}
+    model, linked, report = grown(
+        checkpoint,
+        Split(replace(support, name=f"{support.name or 'few'} (support)"), none, none),
+        config=FinetuneConfig(keep="all", new_rows=rows.get(config.start, "mean")),
+        seed=config.seed,
+    )
+    return with_vectors(model, "few-shot learning"), linked, report
 
 
 def _check(known: KnowledgeGraph, support: KnowledgeGraph) -> None:
