@@ -69,7 +69,9 @@ class Episode:
 def relation_episode(
     graph: KnowledgeGraph, relations: Sequence[str], *, shots: int = 10, seed: int = 0
 ) -> Episode:
-    """Relations to be learned from few facts; ``few_shot_split`` says which facts are asked.
+    """Relations to be learned from few facts, between entities that other relations have.
+
+    ``few_shot_split`` says which facts are asked.
 
     Args:
         graph: All facts.
@@ -88,7 +90,12 @@ def relation_episode(
         (3, 15, ['in'])
     """
     _check_shots(shots)
-    split = few_shot_split(graph, relations, shots, seed=seed)
+    chosen = graph.relations.ids(list(dict.fromkeys(relations)))
+    is_new = torch.isin(graph.triples[:, 1], chosen)
+    met = torch.zeros(graph.num_entities, dtype=torch.bool)
+    met[graph.triples[~is_new][:, [0, 2]]] = True
+    kept = ~is_new | met[graph.triples[:, [0, 2]]].all(1)
+    split = few_shot_split(graph.with_triples(graph.triples[kept]), relations, shots, seed=seed)
     place = torch.arange(shots).repeat(len(split.relations))
     return Episode(graph, _alone(split.background), split.support, place, split.query.triples)
 
@@ -111,7 +118,7 @@ def entity_episode(
         ValueError: If fewer entities have more than ``shots`` facts, or nothing is left to ask.
 
     Example:
-        >>> facts = [(f"{i}", "near", f"{(i + far) % 40}") for i in range(40) for far in range(1, 5)]
+        >>> facts = [(f"{i}", "near", f"{(i + j) % 40}") for i in range(40) for j in range(1, 5)]
         >>> episode = entity_episode(KnowledgeGraph.from_names(facts), 1, shots=5)
         >>> len(episode.shots(3).triples), len(episode.query)
         (3, 3)
@@ -217,7 +224,7 @@ def _taught(checkpoint: Checkpoint, support: KnowledgeGraph, config: FewShotConf
 
 def _alone(graph: KnowledgeGraph) -> KnowledgeGraph:
     """The graph over the names that its facts have."""
-    return KnowledgeGraph.from_names(graph.named_triples(), name=graph.name)
+    return KnowledgeGraph.from_names(graph.named_triples(), name=graph.name or "background")
 
 
 def _check_shots(shots: int) -> None:
