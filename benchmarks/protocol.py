@@ -26,7 +26,10 @@ from pyg_kgtransfer.graph.splits import Split
 
 PACKAGES = ("pyg-kgtransfer", "torch", "torch-geometric", "lightning-fabric", "numpy", "pykeen")
 # Settings that came after runs were recorded, and what those runs had in effect.
-LATER = {"recompute": False, "sparse": False, "adapter": 0, "text_start": 0.0, "with_self": False}
+LATER = {
+    "recompute": False, "sparse": False, "adapter": 0, "text_start": 0.0, "with_self": False,
+    "balance": 0.0, "balance_by": "popularity",
+}  # fmt: skip
 QUICK_SEEDS, FULL_SEEDS = (0,), (0, 1, 2)
 
 log = logging.getLogger(__name__)
