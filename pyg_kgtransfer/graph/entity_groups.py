@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
 
 NO_GROUP = "no group"
@@ -50,6 +51,19 @@ def entity_groups(given: GivenGroups, entities: Vocabulary) -> EntityGroups:
         [number[name] for name in given.values()], dtype=torch.long
     )
     return _with_those_left_out(listed, member)
+
+
+def groups_of(graph: KnowledgeGraph, given: GivenGroups | None = None) -> EntityGroups | None:
+    """The groups that are given, else the types of the graph's entities, if they have types.
+
+    Raises:
+        ValueError: As ``entity_groups``.
+    """
+    if given is not None:
+        return entity_groups(given, graph.entities)
+    if graph.entity_types is None or graph.entity_type is None:
+        return None
+    return EntityGroups(graph.entity_types.names, graph.entity_type)
 
 
 def _numbered(given: Tensor, size: int) -> EntityGroups:

@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pyg_kgtransfer.graph.entity_groups import GivenGroups, entity_groups
+from pyg_kgtransfer.graph.entity_groups import GivenGroups, groups_of
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import Split
@@ -147,14 +147,13 @@ def _groups_to_balance(
         return None
     if not config.balance:
         return None
-    if given is not None:
-        return entity_groups(given, graph.entities).member
-    if graph.entity_type is None:
+    groups = groups_of(graph, given)
+    if groups is None:
         raise ValueError(
             "to balance by group, entities need groups: pass groups, or give "
             f"{graph.name!r} entity types (got neither)"
         )
-    return graph.entity_type
+    return groups.member
 
 
 def _own_graph(linked: LinkedKG, number: int) -> OwnGraph:
