@@ -1,7 +1,7 @@
 """Whom a model favours: where its scores go, by popularity, relation and group of entities."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -141,7 +141,7 @@ class BiasResult:
             raise ValueError(f"bias is told by {known} (got {by!r}){lacking}")
         if by == "relation":
             names, of_answers = self.ranks.members("relation")
-            return [self._of_answers(name, of_answers == i) for i, name in enumerate(names)]
+            return [self._of_answers(name, of_answers == i, {}) for i, name in enumerate(names)]
         names, member = self.members(by)
         of_answers = member[self.ranks.triples[:, [0, 2]]]
         own = member[self.candidates]
@@ -151,12 +151,15 @@ class BiasResult:
             for share in (self.mass, self.places)
         )
         return [
-            {
-                **self._of_answers(name, of_answers == i),
-                "candidates": int(count[i]),
-                "share_of_mass": mass[i].item(),
-                "share_of_top10": places[i].item(),
-            }
+            self._of_answers(
+                name,
+                of_answers == i,
+                {
+                    "candidates": int(count[i]),
+                    "share_of_mass": mass[i].item(),
+                    "share_of_top10": places[i].item(),
+                },
+            )
             for i, name in enumerate(names)
             if count[i]
         ]
@@ -167,8 +170,10 @@ class BiasResult:
             return list(self.groups.names), self.groups.member
         return self.ranks.bands()
 
-    def _of_answers(self, name: str, mask: Tensor) -> dict[str, Any]:
-        """How the queries of ``mask`` ([T, 2] bool) are answered."""
+    def _of_answers(
+        self, name: str, mask: Tensor, of_entities: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """How the queries of ``mask`` ([T, 2] bool) are answered, and what their group has."""
         number = int(mask.sum())
 
         def mean(values: Tensor) -> float | None:
@@ -178,6 +183,7 @@ class BiasResult:
             "group": name,
             "answers": number,
             "share_of_answers": number / mask.numel(),
+            **of_entities,
             "mrr": mean(self.ranks.ranks.reciprocal()),
             "hits@10": mean((self.ranks.ranks <= TOP).double()),
             "answer_mass": mean(self.answer_mass),

@@ -1,6 +1,7 @@
 """The picture of bias."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,19 +28,14 @@ def result() -> BiasResult:
     return bias_of(rank, CopyRule(train, train[:0], num_entities=80, num_relations=1), None, many)
 
 
-@pytest.mark.parametrize("by", ["popularity", "group"])
-def test_a_picture_is_drawn_whole(result: BiasResult, tmp_path: Path, by: str) -> None:
+@pytest.mark.parametrize("groups", [True, False])
+def test_a_picture_is_drawn_whole(result: BiasResult, tmp_path: Path, groups: bool) -> None:
     pytest.importorskip("matplotlib")
     assert len(result.rows("group")) > LARGEST_PICTURE
     path = tmp_path / "bias.png"
-    plot_bias(result, path, by=by)
+    plot_bias(result if groups else replace(result, groups=None), path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert [each.name for each in tmp_path.iterdir()] == ["bias.png"]
-
-
-def test_relations_have_no_shares(result: BiasResult, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"'popularity' or 'group' \(got 'relation'\)"):
-        plot_bias(result, tmp_path / "bias.png", by="relation")
 
 
 def test_the_extra_is_named(result: BiasResult, tmp_path: Path, monkeypatch) -> None:
