@@ -33,6 +33,8 @@ LATER = {
     "text_start": 0.0,
     "with_self": False,
     "masking": 0.0,
+    "balance": 0.0,
+    "balance_by": "popularity",
 }
 QUICK_SEEDS, FULL_SEEDS = (0,), (0, 1, 2)
 

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pyg_kgtransfer.evaluation.bias import BiasResult
     from pyg_kgtransfer.evaluation.comparison import compare
     from pyg_kgtransfer.evaluation.copy_rule import CopyRule
     from pyg_kgtransfer.evaluation.entity_alignment import EntityAlignment
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
     from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
+    from pyg_kgtransfer.serving.bias_plot import plot_bias
     from pyg_kgtransfer.serving.predictor import Predictor
     from pyg_kgtransfer.serving.reliability_plot import plot_reliability
     from pyg_kgtransfer.sources.atlas import load_atlas, load_atlas_names
@@ -79,6 +81,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.sources.corpus import Corpus, count_words
     from pyg_kgtransfer.sources.datasets import load as load_dataset
     from pyg_kgtransfer.sources.datasets import load_descriptions, load_inductive
+    from pyg_kgtransfer.sources.entity_groups import read_entity_groups
     from pyg_kgtransfer.sources.entity_text import read_entity_text
     from pyg_kgtransfer.sources.entity_words import EntityWords, entity_words
     from pyg_kgtransfer.sources.files import read_split, read_triples, write_triples
@@ -104,6 +107,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
     from pyg_kgtransfer.training.trainer import Trainer
     from pyg_kgtransfer.transfer.adapt import AdaptConfig, adapt
+    from pyg_kgtransfer.transfer.bias import measure_bias
     from pyg_kgtransfer.transfer.calibrate import calibrate
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
     from pyg_kgtransfer.transfer.episodes import (
@@ -149,6 +153,7 @@ _HOMES = {
     "LLMRefiner": "sources.refiners",
     "LocalRefiner": "sources.refiners",
     "read_entity_text": "sources.entity_text",
+    "read_entity_groups": "sources.entity_groups",
     "load_descriptions": "sources.datasets",
     "load_atlas_names": "sources.atlas",
     "Corpus": "sources.corpus",
@@ -269,6 +274,7 @@ _HOMES = {
     "TripleClassification": "evaluation.triple_classification",
     "EntityAlignment": "evaluation.entity_alignment",
     "CopyRule": "evaluation.copy_rule",
+    "BiasResult": "evaluation.bias",
     "compare": "evaluation.comparison",
     "Recipe": "transfer.recipe",
     "pretrain": "transfer.pretrain",
@@ -279,7 +285,9 @@ _HOMES = {
     "grown": "transfer.finetune",
     "evaluate": "transfer.ranking",
     "ranking_of": "transfer.ranking",
+    "measure_bias": "transfer.bias",
     "Predictor": "serving.predictor",
+    "plot_bias": "serving.bias_plot",
     "plot_reliability": "serving.reliability_plot",
 }
 
@@ -295,6 +303,7 @@ __all__ = [
     "Anchor",
     "Batch",
     "BatchOptions",
+    "BiasResult",
     "CachedText",
     "Checkpoint",
     "ClusterOptions",
@@ -411,13 +420,16 @@ __all__ = [
     "match_keys",
     "match_labels",
     "match_similar",
+    "measure_bias",
     "mine_rules",
     "neighbours",
+    "plot_bias",
     "plot_reliability",
     "pretrain",
     "propose_facts",
     "random_split",
     "ranking_of",
+    "read_entity_groups",
     "read_entity_text",
     "read_foundation",
     "read_hierarchy",

@@ -1,5 +1,7 @@
 """``kgt evaluate``: filtered ranks of a graph's held-out facts, from both sides."""
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
@@ -7,13 +9,18 @@ from jsonargparse import ArgumentParser, Namespace
 from pyg_kgtransfer.commands.devices import available_device
 from pyg_kgtransfer.commands.inputs import DATA_HELP, load_split, placed
 from pyg_kgtransfer.commands.outputs import Json, Show
+from pyg_kgtransfer.evaluation.bias import BiasResult
 from pyg_kgtransfer.evaluation.result import SIDES
 from pyg_kgtransfer.graph.known_triples import KnownTriples
+from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.serving import report
+from pyg_kgtransfer.serving.bias_plot import plot_bias
+from pyg_kgtransfer.sources.entity_groups import read_entity_groups
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.transfer.bias import measure_bias
 from pyg_kgtransfer.transfer.ranking import evaluate
 
-USAGE = "kgt evaluate --checkpoint CHECKPOINT --data DATA [--part test]"
+USAGE = "kgt evaluate --checkpoint CHECKPOINT --data DATA [--part test] [--bias true]"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -40,6 +47,29 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="show the figures of each relation, or of bands of entity popularity, too",
     )
     parser.add_argument(
+        "--bias",
+        type=bool,
+        default=False,
+        help="show whom the scores favour, too: their mass and the first ten places, by bands of "
+        "popularity and groups of entities (with --by relation: of each relation)",
+    )
+    parser.add_argument(
+        "--groups",
+        type=str | None,
+        metavar="FILE",
+        help="groups for --bias: a table of two columns, entity and group (tab-separated, or "
+        ".csv); default: entity types, where there are some",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="of the softmax that makes mass of scores, for --bias",
+    )
+    parser.add_argument(
+        "--plot", type=str | None, metavar="FILE.png", help="draw the shares of --bias"
+    )
+    parser.add_argument(
         "--memory_mb", type=float, default=512.0, help="budget for a chunk of scores, in MiB"
     )
     parser.add_argument("--device", default="cpu", help="where to compute: cpu, cuda, cuda:1, mps")
@@ -48,15 +78,22 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, show: Show) -> Json:
     """Rank, and show metrics under their protocol."""
     device = available_device(options.device)
+    _check_bias(options)
     loaded = Checkpoint.load(options.checkpoint, device=device)
     split = load_split(options.data)
     checkpoint = placed(loaded, split.train, options.checkpoint)
-    result = evaluate(checkpoint, split, options.part, memory_mb=options.memory_mb)
+    bias = _bias(options, checkpoint, split) if options.bias else None
+    if bias is None:
+        result = evaluate(checkpoint, split, options.part, memory_mb=options.memory_mb)
+    else:
+        result = bias.ranks
     told = result.to_dict()
     sides = {f"{side} asked": told["by"]["side"][side] for side in SIDES}
     show(report.metrics_table(split.train.name, {"both sides": told["metrics"], **sides}))
     for group in options.by:
         show(report.metrics_table(f"by {group}", told["by"][group]))
+    if bias is not None:
+        told["bias"] = _told_bias(options, bias, show)
     show(report.protocol_text(told["protocol"]))
     graph = checkpoint.graph
     read = KnownTriples(
@@ -72,3 +109,53 @@ def run(options: Namespace, show: Show) -> Json:
         **told,
         "facts_in_model_graph": stated,
     }
+
+
+def _check_bias(options: Namespace) -> None:
+    """What can be seen to fail is seen before the scores are made."""
+    for name in ("groups", "plot"):
+        if getattr(options, name) is not None and not options.bias:
+            raise ValueError(f"--{name} goes with --bias true (got it without)")
+    if options.plot is None:
+        return
+    if find_spec("matplotlib") is None:
+        raise ImportError("--plot needs `pip install pyg-kgtransfer[plot]`")
+    path = Path(options.plot)
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise ValueError(f"--plot must name a .png file (got {path})")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for {path.name}")
+
+
+def _bias(options: Namespace, checkpoint: Checkpoint, split: Split) -> BiasResult:
+    groups = None
+    if options.groups is not None:
+        groups = read_entity_groups(Path(options.groups), split.train.entities)
+    return measure_bias(
+        checkpoint,
+        split,
+        groups,
+        role=options.part,
+        temperature=options.temperature,
+        memory_mb=options.memory_mb,
+    )
+
+
+def _told_bias(options: Namespace, bias: BiasResult, show: Show) -> Json:
+    """Tables of bias, the picture, and all of it for JSON."""
+    told = bias.to_dict()
+    for by, rows in told["by"].items():
+        if by != "relation" or "relation" in options.by:
+            titled = [{key.replace("_", " "): value for key, value in row.items()} for row in rows]
+            show(report.records_table(f"whom the scores favour, by {by}", titled))
+    found = told["popularity_bias"]
+    show(
+        f"popularity bias {found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]: above "
+        "0 what is scored high is more popular than what is true, by so much of the scale from "
+        "the least to the most popular."
+    )
+    if options.plot is not None:
+        plot_bias(bias, Path(options.plot))
+        show(f"drawn in {options.plot}")
+        told["plot"] = options.plot
+    return told

@@ -1,5 +1,6 @@
 """``kgt pretrain``: one model over several linked graphs, or over one."""
 
+from pathlib import Path
 from typing import get_args
 
 from jsonargparse import ArgumentParser, Namespace
@@ -17,6 +18,7 @@ from pyg_kgtransfer.commands.outputs import (
 from pyg_kgtransfer.linking.linked_kg import Mode
 from pyg_kgtransfer.models.build import FOUNDATION
 from pyg_kgtransfer.serving import report
+from pyg_kgtransfer.sources.entity_groups import read_entity_groups
 from pyg_kgtransfer.transfer.pretrain import pretrain
 
 USAGE = "kgt pretrain --data DATA [DATA ...] [--links A~B.tsv ...] --out DIR"
@@ -60,6 +62,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=1.0,
         help="of the loss that pulls linked entities together (mapping, swapping)",
     )
+    parser.add_argument(
+        "--groups",
+        type=str | None,
+        metavar="FILE",
+        help="groups for --recipe.objective.balance_by group: a table of two columns, entity and "
+        "group (tab-separated, or .csv); default: entity types, where there are some",
+    )
     add_training_arguments(parser)
 
 
@@ -70,6 +79,9 @@ def run(options: Namespace, show: Show) -> Json:
     graphs = [split.train for split in splits]
     alignments += [read_links(path, graphs) for path in options.links]
     linked = joined(splits, alignments, mode=options.mode, strict=options.strict)
+    groups = None
+    if options.groups is not None:
+        groups = read_entity_groups(Path(options.groups), linked.graph.entities)
     show(report.records_table("graphs", map(graph_counts, graphs)))
     if len(graphs) > 1:
         links = [
@@ -88,6 +100,7 @@ def run(options: Namespace, show: Show) -> Json:
         linked,
         splits,
         recipe=options.recipe,
+        groups=groups,
         alignment_weight=options.alignment_weight,
         run_dir=run_folder(options.run_dir),
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +24,22 @@ from pyg_kgtransfer.kernels.counting import NotFiniteScoreError, filtered_counts
 
 Pairs = tuple[Tensor, Tensor]
 _FILTERS = {"valid": ("train", "valid"), "test": ("train", "valid", "test")}
+
+
+class ScoredQueries(NamedTuple):
+    """A chunk of distinct queries with the scores of all candidates.
+
+    Attributes:
+        scores: [B, K]; whoever reads them checks that they are finite.
+        known: Rows [P], ascending, and columns [P] of the known answers.
+        true: Rows [t], ascending, and columns [t] of the answers that are ranked.
+        chunk: How many answers, each with a row of scores, fit into memory at a time.
+    """
+
+    scores: Tensor
+    known: Pairs
+    true: Pairs
+    chunk: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +149,24 @@ class LinkPrediction:
     def __call__(self, model: Scorer, representations: Any) -> LinkPredictionResult:
         """Rank with ``model``, given what its ``encode`` made of the training graph.
 
+        Raises:
+            ValueError: As ``read`` does.
+        """
+        return self.result(self.read(model, representations, _counted))
+
+    def read(
+        self, model: Scorer, representations: Any, reading: Callable[[ScoredQueries], Tensor]
+    ) -> Tensor:
+        """What is found in the scores, chunk by chunk: [C, T, 2], (?, r, t) before (h, r, ?).
+
         Queries are made on the device of ``representations.entity``, or on that of the triples
         where there is no such tensor.
+
+        Args:
+            model: Scores the candidates.
+            representations: What its ``encode`` made of the training graph.
+            reading: From a chunk with t answers to C numbers of each, [C, t]; it raises
+                ``NotFiniteScoreError``, and is given fewer queries again where memory runs out.
 
         Raises:
             ValueError: If a score is not finite (the message names the triple), or the model scores
@@ -160,8 +192,12 @@ class LinkPrediction:
         heads = _Side(triples[:, [2, 1, 0]], score_heads, known_heads, is_head=True)
         tails = _Side(triples, score_tails, known.tails, is_head=False)
         with evaluating(model):
-            counts = [self._rank_side(side, candidates, chunks) for side in (heads, tails)]
-        greater, equal, competing = torch.stack(counts, dim=2).cpu()  # each [T, 2]
+            sides = [self._read_side(side, candidates, chunks, reading) for side in (heads, tails)]
+        return torch.stack(sides, dim=2).cpu()
+
+    def result(self, counts: Tensor) -> LinkPredictionResult:
+        """Ranks from greater, equal and competing candidates of each answer ([3, T, 2] int64)."""
+        greater, equal, competing = counts
         return LinkPredictionResult(
             self.triples.cpu(),
             ranking.optimistic_ranks(greater),
@@ -171,8 +207,14 @@ class LinkPrediction:
             self.groups.cpu(),
         )
 
-    def _rank_side(self, side: _Side, candidates: Tensor, chunks: Chunks) -> Tensor:
-        """Greater, equal and competing candidates of each triple: int64 [3, T]."""
+    def _read_side(
+        self,
+        side: _Side,
+        candidates: Tensor,
+        chunks: Chunks,
+        reading: Callable[[ScoredQueries], Tensor],
+    ) -> Tensor:
+        """What is read of each triple: [C, T]."""
         anchor, relation, answer = side.queries.unbind(1)
         num_relations = self.known.num_relations
         keys, query = torch.unique(anchor * num_relations + relation, return_inverse=True)
@@ -180,7 +222,7 @@ class LinkPrediction:
         offsets = segment_offsets(query[order], len(keys)).tolist()
         columns = self._columns(candidates)
 
-        def rank(start: int, stop: int) -> Tensor:
+        def step(start: int, stop: int) -> Tensor:
             anchors, relations = keys[start:stop] // num_relations, keys[start:stop] % num_relations
             scores = side.score(anchors, relations)  # [stop - start, K]
             self._check_shape(scores, len(anchors), candidates)
@@ -190,13 +232,12 @@ class LinkPrediction:
             is_candidate = columns[known] >= 0
             filtered = row[is_candidate], columns[known][is_candidate]
             try:
-                counts = filtered_counts(scores, filtered, true, chunk=chunks.rows)
+                return reading(ScoredQueries(scores, filtered, true, chunks.rows))
             except NotFiniteScoreError as error:
                 asked = anchors[error.row].item(), relations[error.row].item()
                 raise self._not_finite(scores[error.row], side, asked, candidates) from None
-            return torch.stack(counts)
 
-        by_query = torch.cat(chunks.run(len(keys), rank), dim=1)  # [3, T]
+        by_query = torch.cat(chunks.run(len(keys), step), dim=1)  # [C, T]
         return torch.empty_like(by_query).index_copy(1, order, by_query)
 
     def _columns(self, candidates: Tensor) -> Tensor:
@@ -302,3 +343,8 @@ class LinkPrediction:
             "triples": len(self.triples),
             "unseen": "entities and relations not seen in training are ranked like all others",
         }
+
+
+def _counted(asked: ScoredQueries) -> Tensor:
+    """Greater, equal and competing candidates of each answer: int64 [3, t]."""
+    return torch.stack(filtered_counts(asked.scores, asked.known, asked.true, chunk=asked.chunk))

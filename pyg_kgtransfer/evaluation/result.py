@@ -212,20 +212,34 @@ class LinkPredictionResult:
             given = self.groups.source_names
             names = [f"source {i}" if given is None else given[i] for i in sources.tolist()]
         else:
-            return self._popularity_bands()
+            names, band = self.bands()
+            return names, band[self.triples[:, [0, 2]]]
         return names, member.unsqueeze(1).expand(count, 2)
 
-    def _popularity_bands(self) -> tuple[list[str], Tensor]:
+    def bands(self) -> tuple[list[str], Tensor]:
+        """Names of the popularity bands of ``by``, and the band of every entity, int64 [N].
+
+        Bands are cut and named by the degrees of the answers; an entity whose degree lies between
+        two of them is in the lower one.
+
+        Raises:
+            ValueError: If there are no training degrees.
+        """
         if self.groups.popularity is None:
             raise ValueError("popularity bands need the training degrees (got no popularity)")
-        degree = self.groups.popularity[self.triples[:, [0, 2]]]  # [T, 2] of the answers
+        popularity = self.groups.popularity
+        degree = popularity[self.triples[:, [0, 2]]]  # [T, 2] of the answers
         seen = degree[degree > 0].sort().values
         cuts = [seen[len(seen) * part // _NUM_BANDS] for part in range(1, _NUM_BANDS) if len(seen)]
         edges = torch.stack([torch.ones_like(degree.view(-1)[0]), *cuts]).unique()
-        member = torch.bucketize(degree, edges, right=True)  # 0 is unseen
+        band = torch.bucketize(popularity, edges, right=True)  # 0 is unseen
+        member = band[self.triples[:, [0, 2]]]
         names = ["unseen in training"]
         for index in range(1, len(edges) + 1):
             of_band = degree[member == index]
-            low, high = (int(of_band.min()), int(of_band.max())) if len(of_band) else (0, 0)
+            if not len(of_band):  # below all answers that are seen
+                above = popularity.max() + 1 if index == len(edges) else edges[index]
+                of_band = torch.stack([edges[index - 1], above - 1])
+            low, high = int(of_band.min()), int(of_band.max())
             names.append(f"degree {low}" if low == high else f"degree {low}-{high}")
-        return names, member
+        return names, band

@@ -1,34 +1,46 @@
-"""Losses as pure functions; each is a mean over the batch."""
+"""Losses as pure functions; each is a mean over the batch.
+
+Where a loss takes ``weight`` ([B], at least 0, not all 0), the mean over rows is a weighted one:
+sum_b weight_b * loss_b / sum_b weight_b. ``None``: all rows alike.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def margin_loss(positive: Tensor, negative: Tensor, *, margin: float) -> Tensor:
+def margin_loss(
+    positive: Tensor, negative: Tensor, *, margin: float, weight: Tensor | None = None
+) -> Tensor:
     """Mean of max(0, margin - positive + negative).
 
     Args:
         positive: [B] scores of true triples.
         negative: [B, K] scores of corrupted ones; ``-inf`` leaves a negative out.
         margin: At least 0, in units of the score.
+        weight: [B] weight of each triple; ``None``: all alike.
 
     Source: Bordes et al. 2013, eq. 1.
     """
-    return F.relu(margin - positive.unsqueeze(1) + negative).mean()
+    violation = F.relu(margin - positive.unsqueeze(1) + negative)  # [B, K]
+    return violation.mean() if weight is None else _weighted_mean(violation.mean(1), weight)
 
 
-def softplus_loss(positive: Tensor, negative: Tensor) -> Tensor:
+def softplus_loss(positive: Tensor, negative: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Mean softplus(-positive) + mean softplus(negative): the logistic loss.
 
     Args:
         positive: [B] scores.
         negative: [B, K] scores; ``-inf`` leaves a negative out.
+        weight: [B] weight of each triple and of its negatives; ``None``: all alike.
 
     Source: Trouillon et al. 2016, arXiv 1606.06357, eq. 10; positives and negatives weigh
     alike here.
     """
-    return F.softplus(-positive).mean() + F.softplus(negative).mean()
+    true, false = F.softplus(-positive), F.softplus(negative)  # [B], [B, K]
+    if weight is None:
+        return true.mean() + false.mean()
+    return _weighted_mean(true + false.mean(1), weight)
 
 
 def self_adversarial_loss(
@@ -59,12 +71,24 @@ def self_adversarial_loss(
     )  # [B, K]
     terms = F.softplus(negative + margin)  # -log sigma(-(margin + score)); 0 at -inf
     per_triple = 0.5 * (F.softplus(-(positive + margin)) + (probability * terms).sum(1))
-    return per_triple.mean() if weight is None else (per_triple * weight).sum() / weight.sum()
+    return per_triple.mean() if weight is None else _weighted_mean(per_triple, weight)
 
 
-def cross_entropy_loss(scores: Tensor, target: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Softmax cross entropy over candidates: [B, N] scores, [B] columns of the true ones."""
-    return F.cross_entropy(scores, target, label_smoothing=label_smoothing)
+def cross_entropy_loss(
+    scores: Tensor, target: Tensor, *, label_smoothing: float = 0.0, weight: Tensor | None = None
+) -> Tensor:
+    """Softmax cross entropy over candidates.
+
+    Args:
+        scores: [B, N].
+        target: [B] int64, columns of the true ones.
+        label_smoothing: In [0, 1).
+        weight: [B] weight of each row; ``None``: all alike.
+    """
+    if weight is None:
+        return F.cross_entropy(scores, target, label_smoothing=label_smoothing)
+    each = F.cross_entropy(scores, target, label_smoothing=label_smoothing, reduction="none")
+    return _weighted_mean(each, weight)
 
 
 def multi_label_loss(scores: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -176,3 +200,8 @@ def glove_loss(score: Tensor, count: Tensor, weight: Tensor) -> Tensor:
     Source: Pennington, Socher and Manning 2014, "GloVe", eq. 8.
     """
     return (weight * (score - count.log()).square()).mean()
+
+
+def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """sum_b weight_b * values_b / sum_b weight_b, of [B] and [B]."""
+    return (values * weight).sum() / weight.sum()

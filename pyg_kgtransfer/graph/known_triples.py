@@ -73,6 +73,13 @@ class KnownTriples:
             setattr(moved, field, getattr(self, field).to(device))
         return moved
 
+    @property
+    def triples(self) -> Tensor:
+        """The distinct known triples, by head, relation and tail: [P, 3] int64."""
+        entities, relations = max(self.num_entities, 1), max(self.num_relations, 1)
+        tail, rest = self._by_head % entities, self._head_keys
+        return torch.stack([rest // relations, rest % relations, tail], dim=1)
+
     def tails(self, head: Tensor, relation: Tensor) -> tuple[Tensor, Tensor]:
         """Known tails of (head, relation, ?).
 

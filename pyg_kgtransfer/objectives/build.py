@@ -1,7 +1,7 @@
 """From typed options to the objective of a link prediction task."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +9,14 @@ from torch import Tensor
 
 from pyg_kgtransfer.functional import losses
 from pyg_kgtransfer.graph.known_triples import KnownTriples
-from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
+from pyg_kgtransfer.objectives.balance import BALANCES, balanced_weights
+from pyg_kgtransfer.objectives.link_prediction import (
+    N3,
+    KvsAll,
+    NegativeSampling,
+    OneVsAll,
+    PairLoss,
+)
 from pyg_kgtransfer.objectives.objective import Mixture, Objective
 
 
@@ -29,9 +36,16 @@ class ObjectiveConfig:
         with_self: The entity asked about is one more negative; not with shared ones.
         margin: In units of the score, for margin and self-adversarial losses.
         temperature: Of the self-adversarial weights.
+        balance: beta in [0, 1]: an answer weighs in proportion to count^-beta, and training answers
+            1 on average. 0: all alike. More of it serves rare answers at the cost of common ones;
+            not for k-vs-all.
+        balance_by: What is counted: ``"popularity"``, the training facts that the answer is in;
+            ``"relation"``, those of its relation; ``"group"``, the training answers from its group
+            of entities, which whoever trains gives.
 
     Raises:
-        ValueError: If the loss is unknown (the nearest is named) or a number is out of range.
+        ValueError: If a word is unknown (the nearest is named), a number is out of range, or
+            ``balance`` goes with k-vs-all.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -50,22 +64,35 @@ class ObjectiveConfig:
     with_self: bool = False
     margin: float = 9.0
     temperature: float = 1.0
+    balance: float = 0.0
+    balance_by: str = "popularity"
 
     def __post_init__(self) -> None:
-        known = ("one_vs_all", "k_vs_all", *_PAIR_LOSSES)
-        if self.loss not in known:
-            nearest = difflib.get_close_matches(self.loss, known, n=1, cutoff=0.4)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(f"loss must be one of {', '.join(known)} (got {self.loss!r}){hint}")
+        _check_word("loss", self.loss, ("one_vs_all", "k_vs_all", *_PAIR_LOSSES))
+        _check_word("balance_by", self.balance_by, BALANCES)
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing must be in [0, 1) (got {self.label_smoothing})")
         if self.with_self and self.shared_negatives:
             raise ValueError("with_self needs negatives of each triple (got shared_negatives)")
         if self.n3 < 0:
             raise ValueError(f"n3 must be at least 0 (got {self.n3})")
+        if not 0 <= self.balance <= 1:
+            raise ValueError(f"balance must be in [0, 1] (got {self.balance})")
+        if self.balance and self.loss == "k_vs_all":
+            raise ValueError(
+                "balance weighs each answer by itself, and k-vs-all learns all answers of a query "
+                f"at once: take one_vs_all or negative sampling (got balance={self.balance})"
+            )
 
 
-_PAIR_LOSSES: dict[str, Callable[[ObjectiveConfig], Callable[[Tensor, Tensor], Tensor]]] = {
+def _check_word(name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        nearest = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(f"{name} must be one of {', '.join(known)} (got {given!r}){hint}")
+
+
+_PAIR_LOSSES: dict[str, Callable[[ObjectiveConfig], PairLoss]] = {
     "softplus": lambda config: losses.softplus_loss,
     "margin": lambda config: partial(losses.margin_loss, margin=config.margin),
     "self_adversarial": lambda config: partial(
@@ -74,12 +101,19 @@ _PAIR_LOSSES: dict[str, Callable[[ObjectiveConfig], Callable[[Tensor, Tensor], T
 }
 
 
-def build_objective(config: ObjectiveConfig, known: KnownTriples) -> Objective:
+def build_objective(
+    config: ObjectiveConfig, known: KnownTriples, *, groups: Tensor | None = None
+) -> Objective:
     """The objective that ``config`` describes.
 
     Args:
         config: Options.
-        known: The training facts: labels of k-vs-all, and the filter of negative sampling.
+        known: The training facts: labels of k-vs-all, the filter of negative sampling, and what
+            ``balance`` counts.
+        groups: [N] int64, at least 0, the group of each entity, to balance by.
+
+    Raises:
+        ValueError: If it is to be balanced by groups and there are none, or they do not fit.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -89,9 +123,14 @@ def build_objective(config: ObjectiveConfig, known: KnownTriples) -> Objective:
         {'task': 1.0, 'n3': 0.01}
     """
     task: Objective
+    weights = None
+    if config.balance:
+        weights = balanced_weights(known, config.balance, config.balance_by, groups=groups)
     if config.loss == "one_vs_all":
         task = OneVsAll(
-            label_smoothing=config.label_smoothing, num_candidates=config.num_candidates
+            label_smoothing=config.label_smoothing,
+            num_candidates=config.num_candidates,
+            answer_weights=weights,
         )
     elif config.loss == "k_vs_all":
         task = KvsAll(known, label_smoothing=config.label_smoothing)
@@ -102,6 +141,7 @@ def build_objective(config: ObjectiveConfig, known: KnownTriples) -> Objective:
             shared=config.shared_negatives,
             known=known if config.filtered else None,
             with_self=config.with_self,
+            answer_weights=weights,
         )
     if not config.n3:
         return task

@@ -11,9 +11,10 @@ from pyg_kgtransfer.functional import losses, sampling
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.models.encoder import Representations
 from pyg_kgtransfer.models.kg_model import GraphModel, with_vectors
+from pyg_kgtransfer.objectives.balance import AnswerWeights
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 
-PairLoss = Callable[[Tensor, Tensor], Tensor]
+PairLoss = Callable[..., Tensor]
 
 
 class NegativeSampling(Objective):
@@ -31,6 +32,8 @@ class NegativeSampling(Objective):
         with_self: The entity asked about is one more negative, (h, r, h) and (t, r, t), but where
             that is the fact. Hardly ever drawn, it comes before every answer where a distance
             takes a relation of like entities, say a symmetric one, for no step at all.
+        answer_weights: How much each answer weighs: the tail in (h, r, ?), the head in (?, r, t).
+            ``loss`` then takes ``weight=`` ([B]) and is a weighted mean, as those of ``losses``.
 
     Raises:
         ValueError: If ``num_negatives`` is below 1, or ``with_self`` goes with ``shared``.
@@ -56,6 +59,7 @@ class NegativeSampling(Objective):
         known: KnownTriples | None = None,
         entity_weights: Tensor | None = None,
         with_self: bool = False,
+        answer_weights: AnswerWeights | None = None,
     ) -> None:
         super().__init__()
         if num_negatives < 1:
@@ -67,6 +71,7 @@ class NegativeSampling(Objective):
         self.shared = shared
         self.known = known
         self.with_self = with_self
+        self.answer_weights = answer_weights
         self.register_buffer("entity_weights", entity_weights)
 
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
@@ -86,12 +91,14 @@ class NegativeSampling(Objective):
         scores = partial(model.score_tails, asked, given_head, relation)
         positive, negative = self._scores(scores, given_tail, drawn_tails)
         negative = self._without_known(negative, head[:, None], relation[:, None], tails)
-        loss = self.loss(positive, negative)
+        weight = None if self.answer_weights is None else self.answer_weights(tail, relation)
+        loss = _weighed(self.loss, positive, negative, weight)
 
         scores = partial(model.score_heads, asked, relation, given_tail)
         positive, negative = self._scores(scores, given_head, drawn_heads)
         negative = self._without_known(negative, heads, relation[:, None], tail[:, None])
-        return 0.5 * (loss + self.loss(positive, negative))
+        weight = None if self.answer_weights is None else self.answer_weights(head, relation)
+        return 0.5 * (loss + _weighed(self.loss, positive, negative, weight))
 
     def _scores(
         self, scores: Callable[[Tensor], Tensor], answer: Tensor, drawn: Tensor
@@ -128,6 +135,7 @@ class OneVsAll(Objective):
         label_smoothing: In [0, 1).
         num_candidates: Take the softmax over this many sampled entities joined with the batch's
             own answers; for graphs too large for all of them. ``None``: all entities.
+        answer_weights: How much each answer weighs: the tail in (h, r, ?), the head in (?, r, t).
 
     Source: Lacroix et al. 2018, arXiv 1806.07297, eq. 6-7; each triple is asked both ways.
 
@@ -143,10 +151,17 @@ class OneVsAll(Objective):
         0.007
     """
 
-    def __init__(self, *, label_smoothing: float = 0.0, num_candidates: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        label_smoothing: float = 0.0,
+        num_candidates: int | None = None,
+        answer_weights: AnswerWeights | None = None,
+    ) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
         self.num_candidates = num_candidates
+        self.answer_weights = answer_weights
 
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
@@ -154,10 +169,14 @@ class OneVsAll(Objective):
         tails = model.score_tails(representations, head, relation, candidates)
         candidates, head_column = self._candidates(head, representations, batch.generator)
         heads = model.score_heads(representations, relation, tail, candidates)
-        smoothing = self.label_smoothing
+        loss = partial(losses.cross_entropy_loss, label_smoothing=self.label_smoothing)
+        weigh = self.answer_weights
+        of_tail, of_head = (
+            None if weigh is None else weigh(answer, relation) for answer in (tail, head)
+        )
         return 0.5 * (
-            losses.cross_entropy_loss(tails, tail_column, label_smoothing=smoothing)
-            + losses.cross_entropy_loss(heads, head_column, label_smoothing=smoothing)
+            _weighed(loss, tails, tail_column, of_tail)
+            + _weighed(loss, heads, head_column, of_head)
         )
 
     def _candidates(
@@ -172,6 +191,13 @@ class OneVsAll(Objective):
         )
         candidates = torch.unique(torch.cat([drawn, answers]))
         return candidates, torch.searchsorted(candidates, answers.contiguous())
+
+
+def _weighed(loss: PairLoss, scores: Tensor, other: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean over the batch of weight times loss; weights need not average 1 within a batch."""
+    if weight is None:
+        return loss(scores, other)
+    return weight.mean() * loss(scores, other, weight=weight)
 
 
 class KvsAll(Objective):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pyg_kgtransfer.graph.entity_groups import GivenGroups
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.objectives.alignment import AlignmentObjective
@@ -24,6 +25,7 @@ def pretrain(
     *,
     recipe: Recipe | None = None,
     features: Features | None = None,
+    groups: GivenGroups | None = None,
     alignment_weight: float = 1.0,
     run_dir: Path | None = None,
 ) -> Checkpoint:
@@ -39,11 +41,18 @@ def pretrain(
         recipe: Model, loss, batches, training.
         features: By graph name, [N_s, F] rows for its entities (text vectors, say), for a model
             whose ``inputs`` are "features" or "mixture"; linked entities have the mean.
+        groups: From entities of the joint graph, by name, to the names of their groups, for a loss
+            with ``balance_by="group"``; those left out are a group of their own. ``None``: the
+            entity types are the groups.
         alignment_weight: Of the loss between aligned entities, at least 0 (mapping, swapping).
         run_dir: Where the log and the resume checkpoint go; ``None``: nowhere.
 
     Returns:
         The teacher, with the joint graph it reads and the maps from each source into it.
+
+    Raises:
+        ValueError: If an entity of ``groups`` is unknown (the nearest names are offered), features
+            do not fit, or the loss needs groups and there are none.
 
     Source: Sun et al. 2023, arXiv 2306.02679 (JPLR); sharing, mapping and swapping as in Sun et
     al. 2020, arXiv 2003.07743, section 3.
@@ -61,7 +70,7 @@ def pretrain(
     """
     recipe = Recipe() if recipe is None else recipe
     model = fresh_model(recipe, linked, joint_features(linked, features))
-    objective: Objective = task_objective(recipe, linked)
+    objective: Objective = task_objective(recipe, linked, groups=groups)
     if len(linked.pairs.index) and alignment_weight > 0:
         objective = Mixture(
             {"task": objective, "alignment": AlignmentObjective(linked.pairs.index)},

@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from pyg_kgtransfer.graph.entity_groups import GivenGroups, groups_of
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import Split
@@ -102,23 +103,57 @@ def fresh_model(recipe: Recipe, linked: LinkedKG, features: Tensor | None = None
         )
 
 
-def task_objective(recipe: Recipe, linked: LinkedKG) -> Objective:
+def task_objective(
+    recipe: Recipe, linked: LinkedKG, *, groups: GivenGroups | None = None
+) -> Objective:
     """The link prediction objective over the facts of a joint graph.
 
     A foundation model learns each source's facts on that source's own graph.
+
+    Args:
+        recipe: What is learned.
+        linked: The joint graph.
+        groups: Of its entities, to balance by; ``None``: their types, where they have some.
+
+    Raises:
+        ValueError: If it is to be balanced by groups and there are none, or they do not fit.
     """
     device = training_device(recipe.training)
+    member = _groups_to_balance(recipe.objective, linked.graph, groups)
     if recipe.model.encoder != FOUNDATION:
-        return build_objective(recipe.objective, _known(linked.graph).to(device))
+        whole = _known(linked.graph).to(device)
+        return build_objective(recipe.objective, whole, groups=member)
     sources = [_own_graph(linked, number) for number in range(len(linked.names))]
-    known = [
-        KnownTriples(
-            [source.facts], num_entities=len(source.graph.entity),
-            num_relations=source.graph.num_relations,
+    losses = []
+    for source in sources:
+        graph = source.graph
+        known = KnownTriples(
+            [source.facts], num_entities=len(graph.entity), num_relations=graph.num_relations
         ).to(device)
-        for source in sources
-    ]  # fmt: skip
-    return AcrossSources(sources, [build_objective(recipe.objective, each) for each in known])
+        own = None if member is None else member[graph.entity]
+        losses.append(build_objective(recipe.objective, known, groups=own))
+    return AcrossSources(sources, losses)
+
+
+def _groups_to_balance(
+    config: ObjectiveConfig, graph: KnowledgeGraph, given: GivenGroups | None
+) -> Tensor | None:
+    """The group of each entity of a joint graph, where the loss is balanced by groups."""
+    if config.balance_by != "group":
+        if given is not None:
+            raise ValueError(
+                f"groups are for a loss with balance_by='group' (got {config.balance_by!r})"
+            )
+        return None
+    if not config.balance:
+        return None
+    groups = groups_of(graph, given)
+    if groups is None:
+        raise ValueError(
+            "to balance by group, entities need groups: pass groups, or give "
+            f"{graph.name!r} entity types (got neither)"
+        )
+    return groups.member
 
 
 def _own_graph(linked: LinkedKG, number: int) -> OwnGraph:

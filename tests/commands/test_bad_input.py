@@ -49,6 +49,23 @@ from tests.commands.command_line import (
         ("finetune --checkpoint {tmp}/no --data {place}/a --out {tmp}/x", ("no checkpoint at",)),
         ("evaluate --checkpoint {place}/teacher --data {place}/a/train.tsv", ("nothing to rank",)),
         ("evaluate --checkpoint {place}/teacher --data {place}/a --part tst", ("'test'",)),
+        ("evaluate --checkpoint {place}/teacher --data {place}/a --plot x.png", ("--bias true",)),
+        (
+            "evaluate --checkpoint {place}/teacher --data {place}/a --bias true --plot {tmp}/x.pdf",
+            ("must name a .png file",),
+        ),
+        (
+            "evaluate --checkpoint {place}/x --data {place}/a --bias true --plot {tmp}/n/x.png",
+            ("there is no folder {tmp}/n",),
+        ),
+        (
+            "evaluate --checkpoint {place}/teacher --data {place}/a --bias true --temperature 0",
+            ("temperature must be above 0",),
+        ),
+        (
+            "pretrain --data {place}/a --out {tmp}/x --recipe.objective.balance 2",
+            ("balance must be in [0, 1] (got 2",),
+        ),
         ("evaluate --checkpoint {place} --data {place}/a", ("did you mean {place}/teacher?",)),
         (
             "predict --checkpoint {place}/teacher --head land-0 --relation nxt",
@@ -141,3 +158,13 @@ def test_a_config_file_is_held_to_the_same_rules(kgt: Kgt, place: Path, tmp_path
     ):
         config.write_text(text)
         assert_told(kgt(*command), *parts)
+
+
+def test_lines_of_groups_that_are_wrong_are_listed(kgt: Kgt, place: Path, tmp_path: Path) -> None:
+    groups = tmp_path / "groups.tsv"
+    groups.write_text("city 1\tnorth\ncity-2\tnorth\ncity 3\n")
+    ranked = ["evaluate", "--checkpoint", place / "teacher", "--data", place / "a"]
+    ranked += ["--bias", "true"]
+    for command in (ranked, ["pretrain", "--data", place / "a", "--out", tmp_path / "x", *QUICK]):
+        ran = kgt(*command, "--groups", groups)
+        assert_told(ran, f"{groups}:2: unknown entity: 'city-2'", "'city 2'", f"{groups}:3: two")

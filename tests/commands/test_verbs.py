@@ -126,6 +126,43 @@ def test_a_graph_is_evaluated_by_equal_names_or_refused(
     assert_told(kgt(*ranked, stranger), "12 of 15 unknown", "'town 0'", "kgt finetune")
 
 
+def test_bias_is_shown_by_popularity_and_groups(kgt: Kgt, place: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    groups, plot = tmp_path / "groups.tsv", tmp_path / "bias.png"
+    groups.write_text("".join(f"city {i}\t{'north' if i < 4 else 'south'}\n" for i in range(12)))
+    ranked = ["evaluate", "--checkpoint", place / "teacher", "--data", place / "a"]
+    asked = [*ranked, "--bias", "true", "--groups", groups]
+    told = kgt(*asked, "--plot", plot, "--json").json
+    plain = kgt(*ranked, "--json").json
+    assert {key: told[key] for key in plain} == plain
+    rows = {row["group"]: row for row in told["bias"]["by"]["group"]}
+    assert {name: row["candidates"] for name, row in rows.items()} == {
+        "north": 4, "south": 8, "no group": 3
+    }  # fmt: skip
+    assert sum(row["share_of_mass"] for row in rows.values()) == pytest.approx(1)
+    assert told["bias"]["plot"] == str(plot)
+    assert plot.stat().st_size > 1000
+    shown = kgt(*asked, "--by", "relation", "--temperature", "0.1").out
+    for part in ("by popularity", "by group", "by relation", "share of mass", "popularity bias "):
+        assert part in shown
+    sharper = kgt(*asked, "--temperature", "0.1", "--json").json["bias"]
+    assert sharper["protocol"]["temperature"] == 0.1
+    assert sharper["popularity_bias"] != told["bias"]["popularity_bias"]
+
+
+def test_training_is_balanced_by_options_and_a_file(kgt: Kgt, place: Path, tmp_path: Path) -> None:
+    groups = tmp_path / "groups.tsv"
+    groups.write_text("land 0\tcountries\n")
+    command = ["pretrain", "--data", place / "a", *QUICK, "--json", "--out"]
+    beta = ["--recipe.objective.balance", "0.5"]
+    by_group = ["--recipe.objective.balance_by", "group", "--groups", groups]
+    ids = {
+        kgt(*command, tmp_path / str(i), *options).json["id"]
+        for i, options in enumerate(([], beta, beta + by_group))
+    }
+    assert len(ids) == 3
+
+
 @pytest.mark.parametrize("asked", ["head", "relation", "tail"])
 def test_any_one_of_three_names_is_predicted(kgt: Kgt, place: Path, asked: str) -> None:
     query = {"head": "city 3", "relation": "located in", "tail": "land 0"}
