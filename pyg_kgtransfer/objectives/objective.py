@@ -37,6 +37,9 @@ class Batch(NamedTuple):
 class Objective(nn.Module, ABC):
     """A scalar to minimise, a mean over the batch. May own parameters (projections).
 
+    Attributes:
+        encodes_itself: It reads no representations of the whole graph (it is given ``None``).
+
     Example:
         >>> import pyg_kgtransfer as kgt
         >>> class MeanScore(kgt.Objective):
@@ -48,6 +51,8 @@ class Objective(nn.Module, ABC):
         >>> MeanScore()(model, vectors, batch).item()
         2.0
     """
+
+    encodes_itself: bool = False
 
     @abstractmethod
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
@@ -95,6 +100,7 @@ class Mixture(Objective):
         super().__init__()
         self.objectives = nn.ModuleDict(dict(objectives))
         self._named = dict(objectives)  # the same objects, with their type
+        self.encodes_itself = all(each.encodes_itself for each in self._named.values())
         self.weights = {name: 1.0 for name in objectives} | dict(weights or {})
         self.final_weights = self.weights | dict(final_weights or {})
         for name, weight in (*self.weights.items(), *self.final_weights.items()):

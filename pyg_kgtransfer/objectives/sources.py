@@ -54,6 +54,8 @@ class AcrossSources(Objective):
         torch.Size([])
     """
 
+    encodes_itself = True
+
     def __init__(self, sources: Sequence[OwnGraph], losses: Sequence[Objective]) -> None:
         super().__init__()
         if len(sources) != len(losses):

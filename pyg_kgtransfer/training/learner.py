@@ -37,7 +37,8 @@ class TrainingStep(nn.Module):
 
     def forward(self, graph: GraphTensors, batch: Batch) -> dict[str, Tensor]:
         """The named terms of the loss, scalars that sum to it."""
-        return self.objective.terms(self.model, self.model.encode(graph), batch)
+        representations: Any = None if self.objective.encodes_itself else self.model.encode(graph)
+        return self.objective.terms(self.model, representations, batch)
 
 
 class Learner:
