@@ -33,6 +33,7 @@ LATER = {
     "text_start": 0.0,
     "with_self": False,
     "masking": 0.0,
+    "edge_dropout": 0.0,
 }
 QUICK_SEEDS, FULL_SEEDS = (0,), (0, 1, 2)
 

@@ -39,6 +39,9 @@ class Recipe:
         validation_size: Rank at most so many validation facts per graph, a fixed seeded sample;
             ``None``: all of them.
 
+    Raises:
+        ValueError: If what is trained with needs another encoder.
+
     Example:
         >>> import pyg_kgtransfer as kgt
         >>> recipe = kgt.Recipe(
@@ -55,6 +58,13 @@ class Recipe:
     batches: BatchOptions = field(default_factory=BatchOptions)
     training: TrainConfig = field(default_factory=TrainConfig)
     validation_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.training.edge_dropout and self.model.encoder in ("shallow", FOUNDATION):
+            raise ValueError(
+                "edge_dropout needs an encoder with message-passing layers: rgcn or compgcn "
+                f"(got {self.model.encoder!r})"
+            )
 
 
 def fit(

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pyg_kgtransfer.models.build import build_model
+from pyg_kgtransfer.models.build import ModelConfig, build_model
 from pyg_kgtransfer.objectives.build import ObjectiveConfig
 from pyg_kgtransfer.objectives.link_prediction import KvsAll, NegativeSampling, OneVsAll
 from pyg_kgtransfer.objectives.objective import Mixture
 from pyg_kgtransfer.training.batches import BatchOptions
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.transfer.distill import distill
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.ranking import alone, evaluate
@@ -123,6 +124,21 @@ def test_given_vectors_are_trained_on_saved_and_ranked_alike(
     assert torch.equal(back.model.state_dict()[f"encoder.inputs.{name}"], vectors)
     ranks = [evaluate(c, pair.sparse).ranks for c in (checkpoint, back)]
     assert torch.equal(*ranks)
+
+
+@pytest.mark.parametrize("encoder", ["shallow", "foundation"])
+def test_edge_dropout_needs_an_encoder_with_layers(encoder) -> None:
+    thinned = TrainConfig(edge_dropout=0.1)
+    with pytest.raises(ValueError, match=rf"edge_dropout needs .*compgcn \(got '{encoder}'"):
+        Recipe(ModelConfig(encoder=encoder), training=thinned)
+    assert Recipe(ModelConfig(encoder="rgcn"), training=thinned).training is thinned
+
+
+def test_edge_dropout_fits(linked, make_recipe) -> None:
+    recipe = make_recipe("compgcn", epochs=4, edge_dropout=0.5)
+    ids = {pretrain(linked, recipe=recipe).id for _ in range(2)}
+    ids.add(pretrain(linked, recipe=make_recipe("compgcn", epochs=4)).id)
+    assert len(ids) == 2
 
 
 def test_defaults_are_a_recipe() -> None:
