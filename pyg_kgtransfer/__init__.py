@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.models.rgcn import RGCN, RGCNConv
     from pyg_kgtransfer.objectives.alignment import AlignmentObjective
     from pyg_kgtransfer.objectives.anchor import Anchor
+    from pyg_kgtransfer.objectives.augmentation import ProposedFacts
+    from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig
     from pyg_kgtransfer.objectives.build import ObjectiveConfig, build_objective
     from pyg_kgtransfer.objectives.distillation import (
         FeatureDistillation,
@@ -72,6 +74,11 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
     from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
+    from pyg_kgtransfer.objectives.self_supervision import (
+        ContrastiveViews,
+        MaskedEdges,
+        RelationPrediction,
+    )
     from pyg_kgtransfer.serving.predictor import Predictor
     from pyg_kgtransfer.serving.reliability_plot import plot_reliability
     from pyg_kgtransfer.sources.atlas import load_atlas, load_atlas_names
@@ -246,6 +253,11 @@ _HOMES = {
     "PredictionDistillation": "objectives.distillation",
     "Teacher": "objectives.distillation",
     "Anchor": "objectives.anchor",
+    "ProposedFacts": "objectives.augmentation",
+    "ContrastiveViews": "objectives.self_supervision",
+    "MaskedEdges": "objectives.self_supervision",
+    "RelationPrediction": "objectives.self_supervision",
+    "AuxiliaryConfig": "objectives.auxiliary",
     "ObjectiveConfig": "objectives.build",
     "build_objective": "objectives.build",
     "BatchOptions": "training.batches",
@@ -283,6 +295,7 @@ __all__ = [
     "Alignment",
     "AlignmentObjective",
     "Anchor",
+    "AuxiliaryConfig",
     "Batch",
     "BatchOptions",
     "CachedText",
@@ -291,6 +304,7 @@ __all__ = [
     "CompGCN",
     "CompGCNConv",
     "ComplEx",
+    "ContrastiveViews",
     "ConvE",
     "Cooccurrences",
     "CopyRule",
@@ -333,6 +347,7 @@ __all__ = [
     "LinkedKG",
     "LocalRefiner",
     "Lookup",
+    "MaskedEdges",
     "Mixture",
     "ModelConfig",
     "NegativeSampling",
@@ -344,9 +359,11 @@ __all__ = [
     "Pairs",
     "PredictionDistillation",
     "Predictor",
+    "ProposedFacts",
     "RGCNConv",
     "Recipe",
     "RefineOptions",
+    "RelationPrediction",
     "RelationalCSR",
     "Representations",
     "RotatE",

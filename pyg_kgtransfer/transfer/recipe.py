@@ -10,12 +10,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.build import FOUNDATION, ModelConfig, build_model
 from pyg_kgtransfer.models.kg_model import GraphModel
+from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig, auxiliary_objective
 from pyg_kgtransfer.objectives.build import ObjectiveConfig, build_objective
 from pyg_kgtransfer.objectives.objective import Objective
 from pyg_kgtransfer.objectives.sources import AcrossSources, OwnGraph
@@ -38,6 +38,8 @@ class Recipe:
         training: Optimiser, schedule, stopping.
         validation_size: Rank at most so many validation facts per graph, a fixed seeded sample;
             ``None``: all of them.
+        auxiliary: What is learned beside the loss, or before it: proposed facts, hidden edges, two
+            views of the graph.
 
     Raises:
         ValueError: If what is trained with needs another encoder.
@@ -58,12 +60,25 @@ class Recipe:
     batches: BatchOptions = field(default_factory=BatchOptions)
     training: TrainConfig = field(default_factory=TrainConfig)
     validation_size: int | None = None
+    auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
 
     def __post_init__(self) -> None:
-        if self.training.edge_dropout and self.model.encoder in ("shallow", FOUNDATION):
+        encoder, auxiliary = self.model.encoder, self.auxiliary
+        wants_layers = {
+            "edge_dropout": self.training.edge_dropout,
+            "masked": auxiliary.masked,
+            "contrastive": auxiliary.contrastive,
+        }
+        for name, wanted in wants_layers.items():
+            if wanted and encoder in ("shallow", FOUNDATION):
+                raise ValueError(
+                    f"{name} needs an encoder with message-passing layers: rgcn or compgcn "
+                    f"(got {encoder!r})"
+                )
+        if encoder == FOUNDATION and auxiliary != AuxiliaryConfig():
             raise ValueError(
-                "edge_dropout needs an encoder with message-passing layers: rgcn or compgcn "
-                f"(got {self.model.encoder!r})"
+                "a foundation model learns from stated facts alone, each hidden from it while it "
+                f"is asked for; give it no auxiliary objective (got {auxiliary})"
             )
 
 
@@ -113,13 +128,15 @@ def fresh_model(recipe: Recipe, linked: LinkedKG, features: Tensor | None = None
 
 
 def task_objective(recipe: Recipe, linked: LinkedKG) -> Objective:
-    """The link prediction objective over the facts of a joint graph.
+    """The objective over the facts of a joint graph: link prediction, and what goes beside it.
 
-    A foundation model learns each source's facts on that source's own graph.
+    Rules are mined on the joint graph. A foundation model learns each source's facts on that
+    source's own graph.
     """
     device = training_device(recipe.training)
     if recipe.model.encoder != FOUNDATION:
-        return build_objective(recipe.objective, _known(linked.graph).to(device))
+        options = recipe.auxiliary, recipe.objective
+        return auxiliary_objective(*options, linked.graph, device=device)
     sources = [_own_graph(linked, number) for number in range(len(linked.names))]
     known = [
         KnownTriples(
@@ -145,12 +162,6 @@ def _own_graph(linked: LinkedKG, number: int) -> OwnGraph:
     graph = graph._replace(entity=entity, edge_index=row[graph.edge_index])
     head, relation, tail = whole.triples.unbind(1)
     return OwnGraph(graph, torch.stack([row[head], relation, row[tail]], 1), row)
-
-
-def _known(graph: KnowledgeGraph) -> KnownTriples:
-    return KnownTriples(
-        [graph.triples], num_entities=graph.num_entities, num_relations=graph.num_relations
-    )
 
 
 def training_device(config: TrainConfig) -> torch.device:
