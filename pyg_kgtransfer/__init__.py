@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.transfer.distill import DistillConfig, distill
     from pyg_kgtransfer.transfer.few_shot import FewShotConfig, few_shot
     from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
+    from pyg_kgtransfer.transfer.importance import fact_importance
     from pyg_kgtransfer.transfer.inductive import encode_unseen
     from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
     from pyg_kgtransfer.transfer.kg_fit import KGFitConfig, kg_fit
@@ -277,6 +278,7 @@ _HOMES = {
     "DistillConfig": "transfer.distill",
     "distill": "transfer.distill",
     "FinetuneConfig": "transfer.finetune",
+    "fact_importance": "transfer.importance",
     "finetune": "transfer.finetune",
     "grown": "transfer.finetune",
     "evaluate": "transfer.ranking",
@@ -396,6 +398,7 @@ __all__ = [
     "encode_unseen",
     "entity_words",
     "evaluate",
+    "fact_importance",
     "few_shot",
     "few_shot_split",
     "finetune",
