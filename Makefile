@@ -32,7 +32,8 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.jplr_atlas $(QUICK) --out runs/bench/jplr_atlas.json
 	$(BIN)/python -m benchmarks.jplr_dbp5l $(QUICK) --out runs/bench/jplr_dbp5l.json
 	$(BIN)/python -m benchmarks.reproduce_kge $(QUICK) --out runs/bench/reproduce_kge.json
-	for name in kernels encoders evaluation training kg_fit joint_glove zero_shot foundation low_resource few_shot calibration bias; do \
+	for name in kernels encoders evaluation training kg_fit joint_glove zero_shot foundation low_resource \
+			few_shot calibration bias augmentation; do \
 		$(BIN)/python -m benchmarks.$$name $(QUICK) --out runs/bench/$$name.json || exit 1; done
 
 clean:

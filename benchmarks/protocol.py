@@ -10,7 +10,7 @@ import os
 import platform
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from rich.table import Table
 from scipy.stats import bootstrap
 
 from pyg_kgtransfer.graph.splits import Split
+from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig
 
 PACKAGES = ("pyg-kgtransfer", "torch", "torch-geometric", "lightning-fabric", "numpy", "pykeen")
 # Settings that came after runs were recorded, and what those runs had in effect.
@@ -35,6 +36,9 @@ LATER = {
     "masking": 0.0,
     "balance": 0.0,
     "balance_by": "popularity",
+    "edge_dropout": 0.0,
+    "fan_out": [],
+    "auxiliary": asdict(AuxiliaryConfig()),
 }
 QUICK_SEEDS, FULL_SEEDS = (0,), (0, 1, 2)
 

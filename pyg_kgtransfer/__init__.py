@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.models.rgcn import RGCN, RGCNConv
     from pyg_kgtransfer.objectives.alignment import AlignmentObjective
     from pyg_kgtransfer.objectives.anchor import Anchor
+    from pyg_kgtransfer.objectives.augmentation import ProposedFacts
+    from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig
     from pyg_kgtransfer.objectives.build import ObjectiveConfig, build_objective
     from pyg_kgtransfer.objectives.distillation import (
         FeatureDistillation,
@@ -73,6 +75,11 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
     from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
+    from pyg_kgtransfer.objectives.self_supervision import (
+        ContrastiveViews,
+        MaskedEdges,
+        RelationPrediction,
+    )
     from pyg_kgtransfer.serving.bias_plot import plot_bias
     from pyg_kgtransfer.serving.predictor import Predictor
     from pyg_kgtransfer.serving.reliability_plot import plot_reliability
@@ -118,6 +125,7 @@ if TYPE_CHECKING:
     )
     from pyg_kgtransfer.transfer.few_shot import FewShotConfig, few_shot
     from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
+    from pyg_kgtransfer.transfer.importance import fact_importance
     from pyg_kgtransfer.transfer.inductive import encode_unseen
     from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
     from pyg_kgtransfer.transfer.kg_fit import KGFitConfig, kg_fit
@@ -261,6 +269,11 @@ _HOMES = {
     "PredictionDistillation": "objectives.distillation",
     "Teacher": "objectives.distillation",
     "Anchor": "objectives.anchor",
+    "ProposedFacts": "objectives.augmentation",
+    "ContrastiveViews": "objectives.self_supervision",
+    "MaskedEdges": "objectives.self_supervision",
+    "RelationPrediction": "objectives.self_supervision",
+    "AuxiliaryConfig": "objectives.auxiliary",
     "ObjectiveConfig": "objectives.build",
     "build_objective": "objectives.build",
     "BatchOptions": "training.batches",
@@ -281,6 +294,7 @@ _HOMES = {
     "DistillConfig": "transfer.distill",
     "distill": "transfer.distill",
     "FinetuneConfig": "transfer.finetune",
+    "fact_importance": "transfer.importance",
     "finetune": "transfer.finetune",
     "grown": "transfer.finetune",
     "evaluate": "transfer.ranking",
@@ -301,6 +315,7 @@ __all__ = [
     "Alignment",
     "AlignmentObjective",
     "Anchor",
+    "AuxiliaryConfig",
     "Batch",
     "BatchOptions",
     "BiasResult",
@@ -310,6 +325,7 @@ __all__ = [
     "CompGCN",
     "CompGCNConv",
     "ComplEx",
+    "ContrastiveViews",
     "ConvE",
     "Cooccurrences",
     "CopyRule",
@@ -353,6 +369,7 @@ __all__ = [
     "LinkedKG",
     "LocalRefiner",
     "Lookup",
+    "MaskedEdges",
     "Mixture",
     "ModelConfig",
     "NegativeSampling",
@@ -364,9 +381,11 @@ __all__ = [
     "Pairs",
     "PredictionDistillation",
     "Predictor",
+    "ProposedFacts",
     "RGCNConv",
     "Recipe",
     "RefineOptions",
+    "RelationPrediction",
     "RelationalCSR",
     "Representations",
     "RotatE",
@@ -400,6 +419,7 @@ __all__ = [
     "entity_episode",
     "entity_words",
     "evaluate",
+    "fact_importance",
     "few_shot",
     "few_shot_curve",
     "few_shot_split",

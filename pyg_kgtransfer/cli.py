@@ -32,6 +32,7 @@ VERBS = {
     "words": "ask vectors of words: neighbours, analogies, agreement with people",
     "hierarchy make": "cluster entities by their texts, refine the tree, write it to a file",
     "hierarchy show": "the tree around an entity, and a picture of it",
+    "rules": "rules that the facts of a graph follow, and how many facts each proposes",
     "info": "what is in a checkpoint or a data set, where it comes from, what leaks",
     "doctor": "versions, devices and extras of this installation",
 }

@@ -62,6 +62,24 @@ class GraphTensors(NamedTuple):
         keep = ~torch.isin(keys, left_out)
         return self._replace(edge_index=self.edge_index[:, keep], edge_type=self.edge_type[keep])
 
+    def facts(self) -> Tensor:
+        """The facts that the edges state, without their inverses: [M, 3] row ids."""
+        is_fact = self.edge_type < self.num_relations
+        head, tail = self.edge_index[:, is_fact]
+        return torch.stack([head, self.edge_type[is_fact], tail], dim=1)
+
+    def thinned(self, share: float, generator: torch.Generator) -> tuple["GraphTensors", Tensor]:
+        """The graph less a random share of its facts, and these facts, in random order ([F, 3]).
+
+        Args:
+            share: In [0, 1], of the facts; rounded to whole ones. Repeats of a fact go with it.
+            generator: On the device of the graph.
+        """
+        facts = self.facts()
+        order = torch.randperm(len(facts), generator=generator, device=facts.device)
+        hidden = facts[order[: round(share * len(facts))]]
+        return self.without(hidden), hidden
+
 
 @dataclass(frozen=True, eq=False)
 class KnowledgeGraph:

@@ -45,14 +45,19 @@ class Rule:
             return "symmetry"
         return "inverse" if self.body[0].startswith("^") else "implication"
 
-    def __str__(self) -> str:
+    @property
+    def formula(self) -> str:
+        """The rule without its numbers."""
         ends = ("x", "y") if len(self.body) == 1 else ("x", "z", "y")
         atoms = [
             f"{name[1:]}({b}, {a})" if name.startswith("^") else f"{name}({a}, {b})"
             for name, a, b in zip(self.body, ends[:-1], ends[1:], strict=True)
         ]
+        return f"{' and '.join(atoms)} => {self.head}(x, y)"
+
+    def __str__(self) -> str:
         numbers = f"[{self.support:,}, {self.confidence:.2f}, {self.pca_confidence:.2f}]"
-        return f"{' and '.join(atoms)} => {self.head}(x, y)  {numbers}"
+        return f"{self.formula}  {numbers}"
 
 
 class Proposals(NamedTuple):
@@ -141,14 +146,8 @@ def propose_facts(graph: KnowledgeGraph, rules: Sequence[Rule]) -> Proposals:
         >>> graph.with_triples(found.triples).named_triples()
         [('Rome', 'twinned', 'Athens')]
     """
-    heads = _relations(graph)
-    steps = _steps(heads)
     best: dict[int, csr_array] = {}
-    for rule in rules:
-        number = int(graph.relations.id(rule.head))
-        pairs = _walk(steps, tuple(_step(graph, name) for name in rule.body))
-        new = pairs - pairs.multiply(heads[number])
-        new.eliminate_zeros()
+    for rule, number, new in _consequences(graph, rules):
         weighted = new.astype(np.float32) * rule.pca_confidence
         best[number] = weighted if number not in best else best[number].maximum(weighted)
     triples, weights = [np.empty((0, 3), np.int64)], [np.empty(0, np.float32)]
@@ -160,6 +159,39 @@ def propose_facts(graph: KnowledgeGraph, rules: Sequence[Rule]) -> Proposals:
     return Proposals(
         torch.from_numpy(np.concatenate(triples)), torch.from_numpy(np.concatenate(weights))
     )
+
+
+def proposal_counts(graph: KnowledgeGraph, rules: Sequence[Rule]) -> list[int]:
+    """How many facts each rule proposes that are not stated; several rules may propose one.
+
+    Args:
+        graph: The facts.
+        rules: Of this graph's relations.
+
+    Raises:
+        ValueError: If a rule names another relation (the nearest is offered).
+
+    Example:
+        >>> facts = [("Athens", "twinned", "Rome"), ("Sofia", "near", "Athens")]
+        >>> graph = KnowledgeGraph.from_names(facts)
+        >>> proposal_counts(graph, [Rule(("^twinned",), "twinned", 9, 0.9, 0.9)])
+        [1]
+    """
+    return [int(new.nnz) for _, _, new in _consequences(graph, rules)]
+
+
+def _consequences(
+    graph: KnowledgeGraph, rules: Sequence[Rule]
+) -> Iterator[tuple[Rule, int, csr_array]]:
+    """Each rule, its head's id, and ones at the pairs ([N, N]) that it proposes."""
+    heads = _relations(graph)
+    steps = _steps(heads)
+    for rule in rules:
+        number = int(graph.relations.id(rule.head))
+        pairs = _walk(steps, tuple(_step(graph, name) for name in rule.body))
+        new = pairs - pairs.multiply(heads[number])
+        new.eliminate_zeros()
+        yield rule, number, new
 
 
 def _relations(graph: KnowledgeGraph) -> list[csr_array]:

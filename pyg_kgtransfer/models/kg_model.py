@@ -85,6 +85,25 @@ def with_vectors(model: GraphModel, what: str) -> "KGModel":
     return model
 
 
+def with_layers(model: GraphModel, what: str) -> "KGModel":
+    """The same model, whose vectors must depend on the edges of the graph that it reads.
+
+    Args:
+        model: Any.
+        what: Needs them, for the message.
+
+    Raises:
+        ValueError: If it is a foundation model, or its encoder has no message-passing layer.
+    """
+    model = with_vectors(model, what)
+    if not model.encoder.num_layers:
+        raise ValueError(
+            f"{what} needs an encoder with message-passing layers "
+            f"(got a {type(model.encoder).__name__}, which reads no edge)"
+        )
+    return model
+
+
 class KGModel(GraphModel):
     """An encoder feeding a decoder.
 

@@ -61,6 +61,12 @@ class TrainConfig:
         monitor: The metric that selects the best weights; higher is better.
         leave_out_batch: Encode the graph without the batch's own edges and their inverses, so that
             no fact is in view of its own prediction.
+        edge_dropout: In each step leave a random share, in [0, 1), of the facts out of the graph
+            that is encoded, with their inverses (of those left, where the batch is left out); for
+            encoders with layers. Source: Rong et al. 2020, arXiv 1907.10903 (DropEdge).
+        fan_out: Of each entity of a step's facts, and 256 random ones beside, encode so many
+            neighbours, drawn anew, a number for each layer; the step's own facts are left out.
+            Empty: encode the whole graph.
         accelerator: ``"auto"``, ``"cpu"``, ``"cuda"`` (or ``"gpu"``) or ``"mps"``.
         seed: Of dropout and of whatever the model draws; batches have a seed of their own.
         save_every: Epochs between resume checkpoints, at least 1.
@@ -91,6 +97,8 @@ class TrainConfig:
     validate_every: int = 1
     monitor: str = "mrr"
     leave_out_batch: bool = False
+    edge_dropout: float = 0.0
+    fan_out: tuple[int, ...] = ()
     accelerator: str = "auto"
     seed: int = 0
     save_every: int = 1
@@ -122,12 +130,20 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be at least 0 (got {value})")
+        if self.fan_out and min(self.fan_out) < 1:
+            raise ValueError(f"fan_out needs numbers of at least 1 (got {self.fan_out})")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is a share of all steps, in [0, 1) (got {self.warmup})")
+        if not 0 <= self.edge_dropout < 1:
+            raise ValueError(
+                f"edge_dropout is a share of the facts, in [0, 1) (got {self.edge_dropout})"
+            )
 
     def decisive(self) -> dict[str, Any]:
         """The settings that decide what is learned; a resumed run must have the same."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in FREE_TO_CHANGE}
+        settings = {f.name: getattr(self, f.name) for f in fields(self)}
+        settings["fan_out"] = list(self.fan_out)  # as JSON has it
+        return {name: value for name, value in settings.items() if name not in FREE_TO_CHANGE}
 
 
 def learning_rate_factor(step: int, total_steps: int, config: TrainConfig) -> float:

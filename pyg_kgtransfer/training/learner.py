@@ -83,6 +83,8 @@ class Learner:
             ValueError: If the objective gives no term, or one that is not a scalar.
         """
         seen = graph.without(batch.triples) if self.config.leave_out_batch else graph
+        if self.config.edge_dropout:
+            seen, _ = seen.thinned(self.config.edge_dropout, batch.generator)
         terms: dict[str, Tensor] = self._wrapped(seen, batch)
         if not terms:
             raise ValueError("the objective must give at least one term (got none: all weigh 0)")

@@ -13,7 +13,7 @@ from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.linking.linked import link
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
-from pyg_kgtransfer.models.build import build_model
+from pyg_kgtransfer.models.build import FOUNDATION, ModelConfig, build_model
 from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.anchor import Anchor
 from pyg_kgtransfer.objectives.objective import Mixture, Objective
@@ -25,9 +25,11 @@ from pyg_kgtransfer.transfer.grow import (
     NewRows,
     move_rows,
     moved_rows,
+    moved_values,
     optimiser_groups,
     row_parameters,
 )
+from pyg_kgtransfer.transfer.importance import fact_importance
 from pyg_kgtransfer.transfer.ranking import alone, own_alignment
 from pyg_kgtransfer.transfer.recipe import Recipe, checkpoint_of, fit, task_objective
 
@@ -45,21 +47,30 @@ class FinetuneConfig:
             ``"zero"`` (entities).
         rate_factors: Part -> what its learning rate is multiplied with: ``entity``, ``relation``,
             ``encoder``, ``decoder``; 0 freezes the part.
-        anchor: Weight of the squared distance of copied weights to their start, at least 0.
+        anchor: Weight of the squared distance of copied weights to their start, at least 0 (L2-SP).
+        elastic: Weight of the same distance where each weight counts as much as it matters to the
+            checkpoint's own facts, at least 0 (elastic weight consolidation): see ``Anchor`` and
+            ``fact_importance``.
+        elastic_facts: Facts of the checkpoint that importances are estimated on, at least 1.
+        dropout: Of the model's layers from now on, in [0, 1); ``None``: as in the checkpoint.
 
     Raises:
         ValueError: If a part is unknown or a number is negative.
 
     Example:
         >>> import pyg_kgtransfer as kgt
-        >>> kgt.FinetuneConfig(keep="all", rate_factors={"decoder": 0.0}, anchor=0.1)
-        FinetuneConfig(keep='all', new_rows='fresh', rate_factors={'decoder': 0.0}, anchor=0.1)
+        >>> config = kgt.FinetuneConfig(keep="all", rate_factors={"decoder": 0.0}, anchor=0.1)
+        >>> config.keep, config.new_rows, config.elastic
+        ('all', 'fresh', 0.0)
     """
 
     keep: Literal["target", "all"] = "target"
     new_rows: NewRows = "fresh"
     rate_factors: Mapping[str, float] = field(default_factory=dict)
     anchor: float = 0.0
+    elastic: float = 0.0
+    elastic_facts: int = 256
+    dropout: float | None = None
 
     def __post_init__(self) -> None:
         for part, factor in self.rate_factors.items():
@@ -67,8 +78,13 @@ class FinetuneConfig:
                 raise ValueError(f"parts are {', '.join(PARTS)} (got {part!r})")
             if factor < 0:
                 raise ValueError(f"the rate factor of {part} must be at least 0 (got {factor})")
-        if self.anchor < 0:
-            raise ValueError(f"anchor must be at least 0 (got {self.anchor})")
+        for name in ("anchor", "elastic"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0 (got {getattr(self, name)})")
+        if self.elastic_facts < 1:
+            raise ValueError(f"elastic_facts must be at least 1 (got {self.elastic_facts})")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1) (got {self.dropout})")
         for name, known in (
             ("keep", ("target", "all")),
             ("new_rows", ("fresh", "mean", "zero")),
@@ -105,7 +121,8 @@ def grown(
         report of matched, new and dropped names.
 
     Raises:
-        ValueError: If the checkpoint has no model config, or nothing matches.
+        ValueError: If the checkpoint has no model config, nothing matches, or a foundation model is
+            to have dropout.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -142,7 +159,7 @@ def grown(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build_model(
-            checkpoint.config,
+            _model_config(checkpoint.config, config),
             num_entities=linked.graph.num_entities,
             num_relations=linked.graph.num_relations,
             features=rows,
@@ -196,14 +213,8 @@ def finetune(
     model, linked, report = grown(
         checkpoint, target, alignment, config=config, features=features, seed=seed
     )
-    used = replace(recipe, model=checkpoint.config or recipe.model)
-    objective: Objective = task_objective(used, linked)
-    if config.anchor:
-        origins = report.entities.origin, report.relations.origin
-        rows = moved_rows(checkpoint.model, model, *origins)
-        start = dict(model.named_parameters())
-        anchor = Anchor(start, {name: mask for name, mask in rows.items() if name in start})
-        objective = Mixture({"task": objective, "anchor": anchor}, {"anchor": config.anchor})
+    used = replace(recipe, model=_model_config(checkpoint.config or recipe.model, config))
+    objective = _held(task_objective(used, linked), checkpoint, model, report, used, config)
     groups = optimiser_groups(model, dict(config.rate_factors), recipe.training.learning_rate)
     history = fit(
         model,
@@ -217,6 +228,37 @@ def finetune(
     )
     notes = {"growth": report.counts(), "finetuning": asdict(config)}
     return checkpoint_of(model, linked, history, used, parent=checkpoint, notes=notes)
+
+
+def _model_config(kept: ModelConfig, config: FinetuneConfig) -> ModelConfig:
+    """The checkpoint's, but for what is changed on the way."""
+    if config.dropout is None:
+        return kept
+    if kept.encoder == FOUNDATION:
+        raise ValueError(f"a foundation model has no dropout to set (got {config.dropout})")
+    return replace(kept, dropout=config.dropout)
+
+
+def _held(
+    task: Objective,
+    checkpoint: Checkpoint,
+    model: GraphModel,
+    report: GrowthReport,
+    recipe: Recipe,
+    config: FinetuneConfig,
+) -> Objective:
+    """The objective, and what holds copied weights near their start where that is wished."""
+    terms, start = {"task": task}, dict(model.named_parameters())
+    origins = report.entities.origin, report.relations.origin
+    if config.anchor:
+        rows = moved_rows(checkpoint.model, model, *origins)
+        terms["anchor"] = Anchor(start, {name: rows[name] for name in rows if name in start})
+    if config.elastic:
+        found = fact_importance(checkpoint, recipe, sample_size=config.elastic_facts)
+        terms["elastic"] = Anchor(start, importance=moved_values(found, model, *origins))
+    if len(terms) == 1:
+        return task
+    return Mixture(terms, {name: getattr(config, name, 1.0) for name in terms})
 
 
 def _alignment(checkpoint: Checkpoint, target: Split, given: Alignment | None) -> Alignment:

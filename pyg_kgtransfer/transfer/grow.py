@@ -1,6 +1,6 @@
 """Other vocabularies for a trained model: shared rows move, bit for bit; new ones start."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -122,6 +122,32 @@ def move_rows(
             is_zero = new == "zero" and kinds[name] == "entity"
             value[~has_origin] = 0.0 if is_zero else before[name].mean(0)
         value[has_origin] = before[name][rows[has_origin]]
+
+
+def moved_values(
+    values: Mapping[str, Tensor], fresh: GraphModel, entity_origin: Tensor, relation_origin: Tensor
+) -> dict[str, Tensor]:
+    """What belongs to an old model's parameters, at the places of ``fresh`` that they moved to.
+
+    Args:
+        values: Parameter name -> a value for each of the old model's.
+        fresh: The model that its rows moved to.
+        entity_origin: [N] int64, for each new entity the old one, or -1.
+        relation_origin: [R] int64, likewise for relations.
+
+    Returns:
+        Parameter name -> values, 0 in rows without an old one.
+    """
+    kinds, found = dict(row_parameters(fresh)), {}
+    for name, parameter in fresh.named_parameters():
+        old = values[name]
+        if name in kinds:
+            origin = entity_origin if kinds[name] == "entity" else relation_origin
+            rows = _row_origin(origin, len(parameter), len(old), len(origin))
+            has_origin = (rows >= 0).view(-1, *[1] * (old.dim() - 1))
+            old = torch.where(has_origin, old[rows.clamp(min=0)], 0.0)
+        found[name] = old
+    return found
 
 
 def _row_origin(origin: Tensor, rows: int, old_rows: int, size: int) -> Tensor:

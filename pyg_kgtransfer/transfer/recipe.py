@@ -17,6 +17,7 @@ from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.build import FOUNDATION, ModelConfig, build_model
 from pyg_kgtransfer.models.kg_model import GraphModel
+from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig, auxiliary_objective
 from pyg_kgtransfer.objectives.build import ObjectiveConfig, build_objective
 from pyg_kgtransfer.objectives.objective import Objective
 from pyg_kgtransfer.objectives.sources import AcrossSources, OwnGraph
@@ -39,6 +40,11 @@ class Recipe:
         training: Optimiser, schedule, stopping.
         validation_size: Rank at most so many validation facts per graph, a fixed seeded sample;
             ``None``: all of them.
+        auxiliary: What is learned beside the loss, or before it: proposed facts, hidden edges, two
+            views of the graph.
+
+    Raises:
+        ValueError: If what is trained with needs another encoder.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -56,6 +62,45 @@ class Recipe:
     batches: BatchOptions = field(default_factory=BatchOptions)
     training: TrainConfig = field(default_factory=TrainConfig)
     validation_size: int | None = None
+    auxiliary: AuxiliaryConfig = field(default_factory=AuxiliaryConfig)
+
+    def __post_init__(self) -> None:
+        encoder, auxiliary = self.model.encoder, self.auxiliary
+        wants_layers = {
+            "edge_dropout": self.training.edge_dropout,
+            "fan_out": self.training.fan_out,
+            "masked": auxiliary.masked,
+            "contrastive": auxiliary.contrastive,
+        }
+        for name, wanted in wants_layers.items():
+            if wanted and encoder in ("shallow", FOUNDATION):
+                raise ValueError(
+                    f"{name} needs an encoder with message-passing layers: rgcn or compgcn "
+                    f"(got {encoder!r})"
+                )
+        self._check_fan_out()
+        if encoder == FOUNDATION and auxiliary != AuxiliaryConfig():
+            raise ValueError(
+                "a foundation model learns from stated facts alone, each hidden from it while it "
+                f"is asked for; give it no auxiliary objective (got {auxiliary})"
+            )
+
+    def _check_fan_out(self) -> None:
+        fan_out, loss = self.training.fan_out, self.objective
+        if not fan_out:
+            return
+        if len(fan_out) != self.model.layers:
+            raise ValueError(
+                f"fan_out needs a number for each of the encoder's {self.model.layers} layers "
+                f"(got {fan_out})"
+            )
+        if loss.loss == "k_vs_all" or loss.filtered or loss.balance or self.training.edge_dropout:
+            raise ValueError(
+                "with fan_out a step knows its own entities alone: it goes with one_vs_all and "
+                "negative sampling, without filtered, balance and edge_dropout "
+                f"(got {loss.loss!r}, {loss.filtered}, {loss.balance} and "
+                f"{self.training.edge_dropout})"
+            )
 
 
 def fit(
@@ -106,9 +151,10 @@ def fresh_model(recipe: Recipe, linked: LinkedKG, features: Tensor | None = None
 def task_objective(
     recipe: Recipe, linked: LinkedKG, *, groups: GivenGroups | None = None
 ) -> Objective:
-    """The link prediction objective over the facts of a joint graph.
+    """The objective over the facts of a joint graph: link prediction, and what goes beside it.
 
-    A foundation model learns each source's facts on that source's own graph.
+    Rules are mined on the joint graph. A foundation model learns each source's facts on that
+    source's own graph.
 
     Args:
         recipe: What is learned.
@@ -121,8 +167,11 @@ def task_objective(
     device = training_device(recipe.training)
     member = _groups_to_balance(recipe.objective, linked.graph, groups)
     if recipe.model.encoder != FOUNDATION:
-        whole = _known(linked.graph).to(device)
-        return build_objective(recipe.objective, whole, groups=member)
+        options = recipe.auxiliary, recipe.objective
+        fan_out = recipe.training.fan_out
+        return auxiliary_objective(
+            *options, linked.graph, groups=member, fan_out=fan_out, device=device
+        )
     sources = [_own_graph(linked, number) for number in range(len(linked.names))]
     losses = []
     for source in sources:
@@ -170,12 +219,6 @@ def _own_graph(linked: LinkedKG, number: int) -> OwnGraph:
     graph = graph._replace(entity=entity, edge_index=row[graph.edge_index])
     head, relation, tail = whole.triples.unbind(1)
     return OwnGraph(graph, torch.stack([row[head], relation, row[tail]], 1), row)
-
-
-def _known(graph: KnowledgeGraph) -> KnownTriples:
-    return KnownTriples(
-        [graph.triples], num_entities=graph.num_entities, num_relations=graph.num_relations
-    )
 
 
 def training_device(config: TrainConfig) -> torch.device:

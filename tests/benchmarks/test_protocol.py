@@ -4,6 +4,7 @@ import csv
 import json
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ from benchmarks.protocol import (
 )
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import HeldOut, Split
+from pyg_kgtransfer.models.build import ModelConfig
+from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig
+from pyg_kgtransfer.training.config import TrainConfig
+from pyg_kgtransfer.transfer.recipe import Recipe
 
 
 def given(folder: Path, *arguments: str) -> Namespace:
@@ -183,3 +188,19 @@ def test_a_run_recorded_before_a_setting_existed_counts_where_it_had_no_effect(t
     assert len(calls) == 1
     begin(tmp_path).run("one", work, settings={"model": {"width": 8, "recompute": True}})
     assert len(calls) == 2
+
+
+def test_what_came_later_counts_at_its_default_as_not_there(tmp_path: Path) -> None:
+    """So that runs recorded before are not done again."""
+    recipe = asdict(Recipe(ModelConfig()))
+    plain = {key: value for key, value in recipe.items() if key != "auxiliary"}
+    plain["training"] = {k: v for k, v in plain["training"].items() if k != "edge_dropout"}
+    work, calls = counted([0.25, 0.5, 0.75])
+    begin(tmp_path).run("first", work, settings={"recipe": plain})
+    assert begin(tmp_path).run("first", work, settings={"recipe": recipe}) == {"mrr": 0.25}
+    for other in (
+        Recipe(training=TrainConfig(edge_dropout=0.1)),
+        Recipe(auxiliary=AuxiliaryConfig(masked=0.1)),
+    ):
+        begin(tmp_path).run("first", work, settings={"recipe": asdict(other)})
+    assert len(calls) == 3

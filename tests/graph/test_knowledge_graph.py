@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch_geometric.data import HeteroData
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
@@ -236,6 +237,27 @@ def test_without_leaves_out_the_batch_and_its_inverses(graph) -> None:
     assert isinstance(left, GraphTensors)
     assert left.edge_index.tolist() == expected.edge_index.tolist()
     assert left.edge_type.tolist() == expected.edge_type.tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(knowledge_graphs(), st.floats(0, 1))
+def test_thinned_leaves_out_a_share_of_the_facts_with_their_inverses(graph, share) -> None:
+    graph = graph.deduplicated()
+    tensors = graph.tensors()
+    assert tensors.facts().tolist() == graph.triples.tolist()
+    left, hidden = tensors.thinned(share, torch.Generator().manual_seed(0))
+    gone = {tuple(fact) for fact in hidden.tolist()}
+    assert len(gone) == len(hidden) == round(share * graph.num_triples)
+    kept = [fact for fact in graph.triples.tolist() if tuple(fact) not in gone]
+    assert left.facts().tolist() == kept
+    expected = graph.with_triples(torch.tensor(kept, dtype=torch.long).view(-1, 3)).tensors()
+    assert left.edge_index.tolist() == expected.edge_index.tolist()
+
+
+def test_a_repeated_fact_is_thinned_out_with_its_repeats() -> None:
+    tensors = graph_of([[0, 0, 1], [0, 0, 1]]).tensors()
+    left, hidden = tensors.thinned(0.5, torch.Generator())
+    assert (len(hidden), left.edge_index.shape[1]) == (1, 0)
 
 
 @settings(max_examples=30, deadline=None)

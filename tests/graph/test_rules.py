@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import pyg_kgtransfer as kgt
-from pyg_kgtransfer.graph.rules import Rule, mine_rules, propose_facts
+from pyg_kgtransfer.graph.rules import Rule, mine_rules, proposal_counts, propose_facts
 
 
 def random_graph(seed: int) -> kgt.KnowledgeGraph:
@@ -65,6 +65,14 @@ def test_planted_kinds_are_named() -> None:
     assert ("symmetry", ("^near",), "near") in kinds
     assert ("inverse", ("^in",), "has") in kinds
     assert ("composition", ("in", "part_of"), "on") in kinds
+
+
+def test_each_rule_counts_what_it_proposes() -> None:
+    graph = random_graph(1)
+    rules = mine_rules(graph, min_support=2, min_confidence=0.3)
+    counts = proposal_counts(graph, rules)
+    assert counts == [len(propose_facts(graph, [rule]).triples) for rule in rules]
+    assert max(counts) <= len(propose_facts(graph, rules).triples) <= sum(counts)
 
 
 def test_what_is_stated_is_not_proposed() -> None:

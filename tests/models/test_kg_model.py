@@ -8,8 +8,9 @@ from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
 from pyg_kgtransfer.models.build import ModelConfig, build_model
 from pyg_kgtransfer.models.decoders import ComplEx, Decoder, DistMult
 from pyg_kgtransfer.models.encoder import Encoder, Representations
+from pyg_kgtransfer.models.foundation import FoundationModel
 from pyg_kgtransfer.models.inputs import Lookup, Shallow
-from pyg_kgtransfer.models.kg_model import KGModel
+from pyg_kgtransfer.models.kg_model import KGModel, with_layers
 from tests import laws
 
 
@@ -111,3 +112,12 @@ def test_trained_parameters_are_counted() -> None:
     assert model.num_trained_parameters() == 6 * 8 + 2 * 8
     model.encoder.inputs.weight.requires_grad_(False)
     assert model.num_trained_parameters() == 2 * 8
+
+
+def test_what_needs_edges_asks_for_an_encoder_that_reads_them() -> None:
+    deep = KGModel(NeighbourMean(6, 2, 8), DistMult())
+    assert with_layers(deep, "dropping edges") is deep
+    with pytest.raises(ValueError, match=r"dropping edges needs .*got a Shallow, which"):
+        with_layers(KGModel(Shallow(Lookup(6, 8), 2), DistMult()), "dropping edges")
+    with pytest.raises(ValueError, match="dropping edges needs a model with a vector for each"):
+        with_layers(FoundationModel(4, 1), "dropping edges")

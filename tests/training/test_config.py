@@ -44,6 +44,8 @@ def test_linear_and_cosine_fall_from_one_towards_zero() -> None:
         ({"learning_rate": math.nan}, "above 0"),
         ({"min_delta": -0.1}, "min_delta must be at least 0"),
         ({"warmup": 1.0}, r"in \[0, 1\)"),
+        ({"edge_dropout": 1.0}, r"a share of the facts, in \[0, 1\) \(got 1.0\)"),
+        ({"edge_dropout": -0.1}, "edge_dropout"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, object], message: str) -> None:

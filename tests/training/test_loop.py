@@ -95,6 +95,19 @@ def test_steps_equal_steps_with_breaks(
     assert [row["epoch"] for row in logged] == [row["epoch"] for row in expected.rows]
 
 
+@pytest.mark.parametrize("leave_out", [False, True])
+def test_edges_dropped_after_a_break_are_those_that_would_have_been(
+    make: Callable, tmp_path: Path, leave_out: bool
+) -> None:
+    config = TrainConfig(**HARD | {"epochs": 3, "edge_dropout": 0.3, "leave_out_batch": leave_out})
+    unbroken, broken, last = make(), make(), make(seed=1)
+    expected = fit(unbroken, config, None)
+    interrupt_at(broken, 6)
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, config, tmp_path)
+    assert_same_run(unbroken, last, (expected, fit(last, config, tmp_path)))
+
+
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed", "bf16-true"])
 def test_other_precisions_resume_exactly_too(
     make: Callable, tmp_path: Path, precision: str

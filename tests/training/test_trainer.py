@@ -149,6 +149,33 @@ def test_the_batch_is_left_out_of_the_graph_it_is_predicted_from(make: Callable)
     assert max(expected) <= 60 - 2 * 6
 
 
+@pytest.mark.parametrize("leave_out", [False, True])
+def test_edge_dropout_leaves_out_a_share_of_what_is_left(make: Callable, leave_out: bool) -> None:
+    """30 facts, some of them repeated, as 60 edges; other ones go in each step."""
+    counts = []
+    for share in (0.0, 0.4):
+        setting = make()
+        Trainer(TrainConfig(epochs=3, leave_out_batch=leave_out, edge_dropout=share, **QUIET)).fit(
+            *setting.fit_arguments, graph=setting.graph.tensors()
+        )
+        counts.append(setting.model.encoder.seen_edges)
+    repeats = 30 - setting.graph.deduplicated().num_triples
+    for whole, thinned in zip(*counts, strict=True):
+        wanted = whole - 2 * round(0.4 * whole / 2)
+        assert wanted - 2 * repeats <= thinned <= wanted < whole
+
+
+def test_edge_dropout_is_the_batches_own_draw(make: Callable) -> None:
+    trained = []
+    for share, seed in ((0.4, 0), (0.4, 1), (0.0, 0)):
+        setting = make(dropout=0.0)
+        config = TrainConfig(epochs=2, edge_dropout=share, seed=seed, **QUIET)
+        Trainer(config).fit(*setting.fit_arguments, graph=setting.graph.tensors())
+        trained.append(weights(setting.model))
+    assert same(trained[0], trained[1])
+    assert not same(trained[0], trained[2])
+
+
 @pytest.mark.parametrize(
     ("precision", "stored", "computed"),
     [

@@ -1,19 +1,26 @@
 """Fine-tuning: a trained model moves to a target, whole or in parts, near its start or free."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
+from pyg_kgtransfer.evaluation.link_prediction import LinkPrediction
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
+from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import HeldOut, Split
 from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.models.build import ModelConfig, build_model
+from pyg_kgtransfer.models.foundation import FoundationModel
+from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig
+from pyg_kgtransfer.sources.synthetic import planted
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune, grown
 from pyg_kgtransfer.transfer.grow import parts_of
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.ranking import alone, evaluate
+from pyg_kgtransfer.transfer.zero_shot import zero_shot
 
 
 def split_of(facts: list[tuple[str, str, str]], name: str) -> Split:
@@ -172,6 +179,74 @@ def test_an_anchor_leaves_new_rows_free(old, new, make_recipe) -> None:
     assert float(moved[known].max()) < 0.2 * float(moved[~known].min())
 
 
+def old_and_new() -> tuple[Split, Split]:
+    """Facts of some relations of a planted graph, and of others of the same entities."""
+    whole, parts = planted(80, seed=1), []
+    for name, relations in (("old", [0, 1, 6]), ("new", [2, 3])):
+        train, valid, test = (
+            triples[torch.isin(triples[:, 1], torch.tensor(relations))]
+            for triples in (whole.train.triples, whole.valid.triples, whole.test.triples)
+        )
+        graph = whole.train.with_triples(train, name=name)
+        parts.append(Split(graph, HeldOut(valid, "valid"), HeldOut(test, "test")))
+    return parts[0], parts[1]
+
+
+def test_an_elastic_anchor_keeps_old_facts_and_learns_new_ones(make_recipe) -> None:
+    old, new = old_and_new()
+    recipe = make_recipe(
+        width=16, n3=0.0, epochs=100, learning_rate=0.05, optimizer="adam", validate_every=100
+    )
+    start = pretrain(alone(old.train), recipe=recipe)
+
+    def known(checkpoint: Checkpoint, facts: torch.Tensor) -> float:
+        every = KnownTriples([facts], num_entities=80, num_relations=7)
+        read = checkpoint.model.encode(checkpoint.graph.tensors())
+        return LinkPrediction(facts, every)(checkpoint.model, read).metrics()["mrr"]
+
+    assert known(start, old.train.triples) > 0.95
+    moved = [
+        finetune(start, new, recipe=recipe, config=FinetuneConfig(elastic=weight))
+        for weight in (0.0, 10.0)
+    ]
+    free, held = (known(checkpoint, old.train.triples) for checkpoint in moved)
+    assert held > 0.85 > free + 0.1
+    learned = [known(checkpoint, new.train.triples) for checkpoint in moved]
+    asked = [evaluate(checkpoint, new).metrics()["mrr"] for checkpoint in moved]
+    assert learned[1] > learned[0] - 0.03
+    assert asked[1] > asked[0] - 0.03
+
+
+def test_an_elastic_anchor_leaves_new_rows_free(old, new, make_recipe) -> None:
+    recipe = make_recipe(epochs=20, optimizer="adam", learning_rate=0.05)
+    moved = steps(old, new, recipe, elastic=1e6)["entity"]["encoder.inputs.weight"].norm(dim=1)
+    known = torch.tensor([name in old.graph.entities for name in new.train.entities])
+    assert float(moved[known].max()) < 0.5 * float(moved[~known].min())
+
+
+def test_all_that_holds_a_model_back_goes_together(pair, deep_teacher, make_recipe, tmp_path):
+    recipe = make_recipe(
+        "compgcn", epochs=6, patience=1, min_delta=1.0, validate_every=1, weight_decay=0.01,
+        edge_dropout=0.2, leave_out_batch=True, optimizer="adamw",
+    )  # fmt: skip
+    recipe = replace(
+        recipe, objective=replace(recipe.objective, n3=0.01),
+        auxiliary=AuxiliaryConfig(masked=0.1, contrastive=0.1),
+    )  # fmt: skip
+    config = FinetuneConfig(anchor=0.1, elastic=0.1, elastic_facts=8, dropout=0.3)
+    moved = finetune(deep_teacher, pair.sparse, recipe=recipe, config=config, run_dir=tmp_path)
+    assert moved.metrics["stop_reason"] == "patience"
+    assert moved.config == replace(deep_teacher.config, dropout=0.3)
+    assert {m.p for m in moved.model.modules() if isinstance(m, torch.nn.Dropout)} == {0.3}
+    assert moved.provenance["finetuning"]["elastic"] == 0.1
+    row = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    parts = {name.removeprefix("task.") for name in row["terms"]}
+    assert parts == {
+        "task.task", "task.n3", "masked.entities.task", "masked.entities.n3", "masked.relations",
+        "contrastive", "anchor", "elastic",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("keep", ["target", "all"])
 def test_an_alignment_may_name_a_source_and_stand_either_way(
@@ -206,6 +281,9 @@ def test_what_cannot_grow_is_refused(old, new) -> None:
     strangers = split_of([("x", "y", "z")], "strange")
     with pytest.raises(ValueError, match="no entity of 'strange' matches one of 'old"):
         grown(old, strangers)
+    foundation = zero_shot(FoundationModel(4, 1), new.train)
+    with pytest.raises(ValueError, match=r"no dropout to set \(got 0.1\)"):
+        grown(foundation, new, config=FinetuneConfig(dropout=0.1))
     own = Checkpoint(old.model, old.graph)
     with pytest.raises(ValueError, match="needs a checkpoint with a model config"):
         grown(own, new)
@@ -217,6 +295,9 @@ def test_what_cannot_grow_is_refused(old, new) -> None:
         ({"rate_factors": {"entities": 0.0}}, r"entity, relation, encoder, decoder \(got 'ent"),
         ({"rate_factors": {"entity": -1.0}}, "rate factor of entity must be at least 0"),
         ({"anchor": -0.1}, r"anchor must be at least 0 \(got -0.1\)"),
+        ({"elastic": -1.0}, r"elastic must be at least 0 \(got -1.0\)"),
+        ({"elastic_facts": 0}, r"elastic_facts must be at least 1 \(got 0\)"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\) \(got 1.0\)"),
         ({"keep": "none"}, "keep is one of target, all"),
         ({"new_rows": "old"}, "new_rows is one of fresh, mean, zero"),
     ],

@@ -9,6 +9,7 @@ from pyg_kgtransfer.transfer.grow import (
     Moved,
     move_rows,
     moved_rows,
+    moved_values,
     optimiser_groups,
     parts_of,
     row_parameters,
@@ -120,3 +121,21 @@ def test_groups_have_a_rate_per_part_and_none_for_frozen_ones() -> None:
     parts = parts_of(model)
     assert not kept & {parameter for _, parameter in parts["entity"]}
     assert kept == {p for part in ("relation", "encoder") for _, p in parts[part]}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.encoder}-{c.inputs}-{c.width}")
+def test_what_belongs_to_rows_moves_as_the_rows_do(config: ModelConfig) -> None:
+    """The weights themselves, moved as values, are the weights that move_rows gives; else 0."""
+    old, fresh = built(config, 5, 3, seed=0), built(config, 4, 4, seed=1)
+    move_rows(old, fresh, ENTITY, RELATION, "fresh")
+    values = {name: value.detach().clone() for name, value in old.named_parameters()}
+    found = moved_values(values, fresh, ENTITY, RELATION)
+    masks = moved_rows(old, fresh, ENTITY, RELATION)
+    for name, value in fresh.named_parameters():
+        kept = masks.get(name, torch.ones(len(value), dtype=torch.bool) if value.dim() else None)
+        assert found[name].shape == value.shape
+        if kept is None:
+            assert torch.equal(found[name], value)
+            continue
+        assert torch.equal(found[name][kept], value[kept])
+        assert not found[name][~kept].any()

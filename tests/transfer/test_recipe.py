@@ -7,13 +7,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pyg_kgtransfer.models.build import build_model
-from pyg_kgtransfer.objectives.build import ObjectiveConfig
+from pyg_kgtransfer.graph.known_triples import KnownTriples
+from pyg_kgtransfer.models.build import ModelConfig, build_model
+from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig
+from pyg_kgtransfer.objectives.build import ObjectiveConfig, build_objective
 from pyg_kgtransfer.objectives.link_prediction import KvsAll, NegativeSampling, OneVsAll
 from pyg_kgtransfer.objectives.objective import Mixture
-from pyg_kgtransfer.training.batches import BatchOptions
+from pyg_kgtransfer.sources.synthetic import planted
+from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.training.config import TrainConfig
+from pyg_kgtransfer.training.trainer import Trainer
 from pyg_kgtransfer.transfer.distill import distill
+from pyg_kgtransfer.transfer.finetune import finetune
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.ranking import alone, evaluate
 from pyg_kgtransfer.transfer.recipe import (
@@ -123,6 +129,90 @@ def test_given_vectors_are_trained_on_saved_and_ranked_alike(
     assert torch.equal(back.model.state_dict()[f"encoder.inputs.{name}"], vectors)
     ranks = [evaluate(c, pair.sparse).ranks for c in (checkpoint, back)]
     assert torch.equal(*ranks)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("edge_dropout", {"training": TrainConfig(edge_dropout=0.1)}),
+        ("masked", {"auxiliary": AuxiliaryConfig(masked=0.1)}),
+        ("contrastive", {"auxiliary": AuxiliaryConfig(contrastive=0.1)}),
+    ],
+)
+@pytest.mark.parametrize("encoder", ["shallow", "foundation"])
+def test_what_reads_edges_needs_an_encoder_with_layers(encoder, name, options) -> None:
+    with pytest.raises(ValueError, match=rf"{name} needs .*compgcn \(got '{encoder}'"):
+        Recipe(ModelConfig(encoder=encoder), **options)
+    for deep in ("rgcn", "compgcn"):
+        assert Recipe(ModelConfig(encoder=deep), **options).model.encoder == deep
+
+
+def test_a_foundation_model_learns_stated_facts_alone() -> None:
+    foundation = ModelConfig(encoder="foundation")
+    with pytest.raises(ValueError, match=r"stated facts alone.*got AuxiliaryConfig"):
+        Recipe(foundation, auxiliary=AuxiliaryConfig(proposed=0.1))
+    assert Recipe(foundation).auxiliary == AuxiliaryConfig()
+
+
+def test_by_default_nothing_is_drawn_and_nothing_changes(linked, make_recipe) -> None:
+    """The same weights, bit for bit, as by the loss of link prediction alone."""
+    for encoder in ("shallow", "compgcn"):
+        recipe = make_recipe(encoder, epochs=3)
+        model = fresh_model(recipe, linked)
+        known = KnownTriples(
+            [linked.graph.triples],
+            num_entities=linked.graph.num_entities,
+            num_relations=linked.graph.num_relations,
+        )
+        alone_ = build_objective(recipe.objective, known)
+        batches = TripleBatches(linked.graph.triples, recipe.batches, source=linked.source)
+        graph = linked.graph.tensors()
+        Trainer(recipe.training).fit(model, alone_, batches, graph=graph)
+        other = pretrain(linked, recipe=recipe).model
+        for (name, value), (again, same) in zip(
+            model.state_dict().items(), other.state_dict().items(), strict=True
+        ):
+            assert name == again
+            assert torch.equal(value, same), name
+
+
+def test_all_parts_are_logged_and_resumed_exactly(linked, make_recipe, tmp_path) -> None:
+    auxiliary = AuxiliaryConfig(
+        proposed=0.5, min_support=5, masked=0.5, contrastive=0.1, sample_size=16
+    )
+    recipe = replace(make_recipe("compgcn", epochs=4, width=8), auxiliary=auxiliary)
+    expected = pretrain(linked, recipe=recipe)
+    shorter = replace(recipe, training=replace(recipe.training, max_seconds=1e-9))
+    for _ in range(3):  # a step each
+        pretrain(linked, recipe=shorter, run_dir=tmp_path)
+    assert pretrain(linked, recipe=recipe, run_dir=tmp_path).id == expected.id
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").open()]
+    names = {"task", "proposed", "masked.entities", "masked.relations", "contrastive"}
+    assert all(row["terms"].keys() == names for row in rows)
+    again = json.loads(json.dumps(expected.provenance["recipe"]))
+    assert AuxiliaryConfig(**again["auxiliary"]) == auxiliary
+
+
+def test_it_may_go_before_the_questions(make_recipe) -> None:
+    """Pre-training on hidden edges alone, which fine-tuning goes on from."""
+    split = planted(40)
+    linked = alone(split.train)
+    before = AuxiliaryConfig(task=0.0, masked=1.0, mask_share=0.3)
+    recipe = make_recipe("compgcn", epochs=40)
+    start = pretrain(linked, recipe=replace(recipe, auxiliary=before))
+    moved = finetune(start, split, recipe=make_recipe("compgcn", epochs=2))
+    assert moved.provenance["growth"]["entities"] == {"matched": 40, "new": 0, "dropped": 0}
+    assert moved.provenance["parent"] == start.id
+    fresh = pretrain(linked, recipe=make_recipe("compgcn", epochs=2))
+    found = [evaluate(checkpoint, split).metrics()["mrr"] for checkpoint in (moved, fresh)]
+    assert found[0] > 0.4 > 2 * found[1]
+
+
+def test_edge_dropout_fits(linked, make_recipe) -> None:
+    recipe = make_recipe("compgcn", epochs=4, edge_dropout=0.5)
+    ids = {pretrain(linked, recipe=recipe).id for _ in range(2)}
+    ids.add(pretrain(linked, recipe=make_recipe("compgcn", epochs=4)).id)
+    assert len(ids) == 2
 
 
 def test_defaults_are_a_recipe() -> None:
