@@ -266,10 +266,12 @@ def checkpoint_of(
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """The options with infinity (a temperature may be) as text, for JSON has no word for it."""
+    """The options as JSON has them: tuples as lists, infinity (a temperature may be) as text."""
     return {
         name: _plain(value)
         if isinstance(value, dict)
+        else list(value)
+        if isinstance(value, tuple)
         else str(value)
         if isinstance(value, float) and not math.isfinite(value)
         else value

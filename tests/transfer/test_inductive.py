@@ -1,5 +1,7 @@
 """Entities that training has not met: encoded from facts and features, or refused in words."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -116,3 +118,43 @@ def test_a_foundation_model_reads_new_relations_too(world: kgt.KnowledgeGraph) -
     more = kgt.KnowledgeGraph.from_names([("c99", "twinned", "c1")])
     found = kgt.Predictor(checkpoint, more, on_unknown="encode")
     assert len(found.tails("c2", "twinned", k=99)) == world.num_entities + 1
+
+
+def test_training_on_sampled_neighbours_learns_and_resumes(
+    world: kgt.KnowledgeGraph, new: kgt.KnowledgeGraph, tmp_path
+) -> None:
+    training = kgt.TrainConfig(
+        epochs=40, learning_rate=0.02, fan_out=(3,), progress=False, accelerator="cpu"
+    )
+    model = kgt.ModelConfig(encoder="rgcn", decoder="distmult", width=16, masking=0.5)
+    recipe = kgt.Recipe(model, batches=kgt.BatchOptions(batch_size=16), training=training)
+    linked = kgt.link([world], [])
+    whole = kgt.pretrain(linked, recipe=recipe)
+    assert right(kgt.encode_unseen(whole, new)) >= 0.8
+    cut = replace(recipe, training=replace(training, max_seconds=0.05))
+    kgt.pretrain(linked, recipe=cut, run_dir=tmp_path)
+    assert kgt.pretrain(linked, recipe=recipe, run_dir=tmp_path).id == whole.id
+
+
+def test_fan_outs_that_do_not_fit_are_told() -> None:
+    for options, message in (
+        ({"training": kgt.TrainConfig(fan_out=(2, 2))}, "each of the encoder's 1 layers"),
+        (
+            {
+                "training": kgt.TrainConfig(fan_out=(2,)),
+                "objective": kgt.ObjectiveConfig("k_vs_all"),
+            },
+            "goes with one_vs_all and negative sampling",
+        ),
+        (
+            {
+                "training": kgt.TrainConfig(fan_out=(2,)),
+                "model": kgt.ModelConfig(encoder="shallow"),
+            },
+            "fan_out needs an encoder with message-passing layers",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            kgt.Recipe(**options)
+    with pytest.raises(ValueError, match=r"numbers of at least 1 \(got \(0,\)\)"):
+        kgt.TrainConfig(fan_out=(0,))
