@@ -57,7 +57,7 @@ class FewShotConfig:
     steps: int = 100
     learning_rate: float = 0.02
     objective: ObjectiveConfig = field(
-        default_factory=lambda: ObjectiveConfig("softplus", num_negatives=64)
+        default_factory=lambda: ObjectiveConfig("one_vs_all", n3=0.05)
     )
     seed: int = 0
     accelerator: str = "auto"
