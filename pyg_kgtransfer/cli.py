@@ -25,6 +25,7 @@ VERBS = {
     "glove": "vectors of words from running text, alone or jointly with a graph's facts",
     "finetune": "move a trained model to another graph and train it on there",
     "adapt": "move a trained model to another graph until the two look alike to it",
+    "few-shot": "teach a trained model relations or entities that it does not know, by a few facts",
     "zero-shot": "a foundation model on a graph that it has never seen, without training",
     "evaluate": "rank the held-out facts of a graph: MRR, hits@k, filtered, both sides",
     "calibrate": "learn what a model's scores are worth: probabilities, kept with it",

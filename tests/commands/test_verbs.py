@@ -267,3 +267,18 @@ def test_new_entities_are_encoded_from_a_table_of_facts(
     assert_told(kgt(*asked), "unknown entity: 'Newton'")
     answers = kgt(*asked, "--on_unknown", "encode", "-k", "99", "--json").json["answers"]
     assert {answer["name"]: answer["is_known"] for answer in answers}[tail]
+
+
+def test_a_relation_is_learned_from_a_few_facts(kgt: Kgt, place: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    assert kgt("pretrain", "--data", place / "a", "--out", start, *QUICK).status == 0
+    known = read_split(place / "a").train.named_triples()
+    table, out = tmp_path / "few.tsv", tmp_path / "more"
+    table.write_text("".join(f"{head}\tlike\t{tail}\n" for head, _, tail in known[:3]))
+    given = ["few-shot", "--checkpoint", start, "--facts", table, "--out", out]
+    told = kgt(*given, "--learning.steps", "5", "--json").json
+    assert told["growth"]["relations"]["new"] == 1
+    asked = ["--checkpoint", out, "--head", known[0][0], "--relation", "like"]
+    assert kgt("predict", *asked).status == 0
+    table.write_text("x\tlike\ty\n")
+    assert_told(kgt(*given), "a new relation between known entities", "'x' is new")
