@@ -256,6 +256,11 @@ def plot(found: Mapping[str, float], names: Sequence[str], path: Path) -> None:
                 color = "black" if way == "scratch" else f"C{number}"
                 (line,) = axes.plot(*zip(*points, strict=True), marker="o", color=color)
                 drawn[title] = line
+                for k, _ in points:
+                    ends = [found.get(f"{name}.{k}.{way}.gain.{end}") for end in ("low", "high")]
+                    if None not in ends:  # of the gain, from the black line
+                        base = found[f"{name}.{k}.scratch.mrr"]
+                        axes.vlines(k, *(base + end for end in ends), color=color, linewidth=1)
         axes.set_xticks(SHOTS)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("facts of each (k)")
@@ -308,6 +313,7 @@ PROTOCOL = {
     "Encoded": "CompGCN before ComplEx, trained with 30 % of the free vectors left out; no step",
     "Foundation": f"{WEIGHTS}, not trained, reads the background and the k facts; it has seen "
     "WN18RR, and CoDEx-M, which holds most of codex-s",
+    "plot": "bars: the interval of the gain over from scratch",
     "marks": "+ better than from scratch with a paired bootstrap interval (95 %) above 0, - worse "
     "likewise, = neither; of several seeds, medians of the interval's ends",
 }

@@ -141,7 +141,13 @@ def plot(found: Mapping[str, float], names: Sequence[str], path: Path) -> None:
             ]
             if points:
                 style = {"color": "black", "linewidth": 2.2} if method == "scratch" else {}
-                axes.plot(*zip(*points, strict=True), marker="o", label=title, **style)
+                (line,) = axes.plot(*zip(*points, strict=True), marker="o", label=title, **style)
+            for percent, _ in points:
+                stem = f"{name}.{percent / 100:g}"
+                ends = [found.get(f"{stem}.{method}.gain.{end}") for end in ("low", "high")]
+                if None not in ends:  # of the gain, from the black line
+                    base = found[f"{stem}.scratch.mrr"]
+                    axes.vlines(percent, *(base + e for e in ends), color=line.get_color())
         whole = found.get(f"{name}.1.scratch.mrr")
         if whole is not None:
             axes.axhline(whole, color="black", linestyle=":", linewidth=1)
@@ -202,6 +208,7 @@ PROTOCOL = {
     "umls": "a control: ComplEx, beside nations (no common name, no vector in common) against "
     "alone, and against the placebo: as many facts of random entities; what is over that is told "
     "by nations, and 'compare' must not call it a gain",
+    "plot": "bars: the interval of the gain over from scratch",
     "marks": "+ a gain over from scratch whose paired bootstrap interval (95 %) lies above 0, - a "
     "loss likewise, = neither; of several seeds, medians of the interval's ends",
     "enough": "the smallest share with which a way does as well as from scratch with all facts",
