@@ -62,9 +62,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--temperature",
-        type=float,
-        default=1.0,
-        help="of the softmax that makes mass of scores, for --bias",
+        type=float | None,
+        help="of the softmax that makes mass of scores, for --bias (default: 1)",
     )
     parser.add_argument(
         "--plot", type=str | None, metavar="FILE.png", help="draw the shares of --bias"
@@ -113,7 +112,7 @@ def run(options: Namespace, show: Show) -> Json:
 
 def _check_bias(options: Namespace) -> None:
     """What can be seen to fail is seen before the scores are made."""
-    for name in ("groups", "plot"):
+    for name in ("groups", "plot", "temperature"):
         if getattr(options, name) is not None and not options.bias:
             raise ValueError(f"--{name} goes with --bias true (got it without)")
     if options.plot is None:
@@ -136,7 +135,7 @@ def _bias(options: Namespace, checkpoint: Checkpoint, split: Split) -> BiasResul
         split,
         groups,
         role=options.part,
-        temperature=options.temperature,
+        temperature=1.0 if options.temperature is None else options.temperature,
         memory_mb=options.memory_mb,
     )
 

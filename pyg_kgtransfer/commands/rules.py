@@ -86,6 +86,7 @@ def run(options: Namespace, show: Show) -> Json:
 def _write(path: Path, rows: Sequence[Json]) -> None:
     """A table with a line for each rule, and one of names above."""
     with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream, delimiter="\t", lineterminator="\n")
+        delimiter = "," if path.suffix.casefold() == ".csv" else "\t"
+        table = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
         table.writerow(COLUMNS)
         table.writerows([row[name] for name in COLUMNS] for row in rows)

@@ -116,6 +116,20 @@ class RelationCalibration:
                 "a calibration by relation needs finite slopes and intercepts (got others)"
             )
 
+    def moved(self, origin: Tensor) -> "RelationCalibration":
+        """For other relation ids; new relations have the line of all.
+
+        Args:
+            origin: [R'] int64, for each new relation id the old one, or -1.
+        """
+        old = origin.clamp(min=0).numpy()
+        is_new = (origin < 0).numpy()
+        return RelationCalibration(
+            self.pooled,
+            np.where(is_new, self.pooled.slope, self.slopes[old]),
+            np.where(is_new, self.pooled.intercept, self.intercepts[old]),
+        )
+
     def probability(self, scores: Tensor, relation: Tensor | None = None) -> Tensor:
         if relation is None:
             return self.pooled.probability(scores)

@@ -1,5 +1,7 @@
 """More facts than are stated: those that rules propose are learned, too."""
 
+import hashlib
+
 import torch
 from torch import Tensor
 
@@ -56,6 +58,8 @@ class ProposedFacts(Objective):
             raise ValueError(f"sample_size must be at least 1 (got {sample_size})")
         self.objective: Objective = objective
         self.sample_size = sample_size
+        proposed = b"".join(each.cpu().numpy().tobytes() for each in proposals)
+        self.fingerprint = hashlib.sha256(proposed).hexdigest()  # a resumed run has the same
         self.register_buffer("triples", proposals.triples, persistent=False)
         self.register_buffer("weight", proposals.weight, persistent=False)
 

@@ -1,5 +1,6 @@
 """What is learned beside the facts, or before them: options, and the mixture that they make."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,8 +72,10 @@ class AuxiliaryConfig:
     def __post_init__(self) -> None:
         weights = {n: getattr(self, n) for n in ("task", "proposed", "masked", "contrastive")}
         for name, weight in weights.items():
-            if not weight >= 0:
-                raise ValueError(f"the weight of {name} must be at least 0 (got {weight})")
+            if not 0 <= weight < math.inf:
+                raise ValueError(
+                    f"the weight of {name} must be at least 0, and finite (got {weight})"
+                )
         if not any(weights.values()):
             raise ValueError(f"one of {', '.join(weights)} must weigh more than 0 (got none)")
         for name, least in (("min_support", 1), ("sample_size", 2)):

@@ -1,5 +1,6 @@
 """Domain adaptation: vectors of source and target entities that cannot be told apart."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -56,6 +57,8 @@ class _Domains(Objective):
         if sample_size < 2:
             raise ValueError(f"sample_size must be at least 2 (got {sample_size})")
         self.number, self.sample_size = len(domains), sample_size
+        own = b"".join(rows.cpu().numpy().tobytes() for rows in domains)
+        self.fingerprint = hashlib.sha256(own).hexdigest()  # a resumed run has the same
 
     def drawn(
         self, model: GraphModel, representations: Representations, batch: Batch

@@ -85,11 +85,12 @@ class Predictor:
                 f"on_unknown is one of {', '.join(get_args(OnUnknown))} (got {on_unknown!r})"
             )
         if facts is None and (on_unknown == "encode" or features is not None):
-            raise ValueError("an unknown entity is encoded from facts of it: pass facts (got none)")
+            raise ValueError(
+                "an unknown entity is encoded from facts of it: pass facts, --facts FILE (got none)"
+            )
         if facts is not None:
             if on_unknown == "error":
-                for name in facts.entities:
-                    checkpoint.graph.entities.id(name)
+                _check_known(checkpoint, facts)
             checkpoint = encode_unseen(checkpoint, facts, features=features)
         self.graph = checkpoint.graph
         self.calibration = checkpoint.calibration
@@ -269,6 +270,15 @@ class Predictor:
         values, places = torch.topk(scores[candidates], min(k, len(candidates)))
         ids = candidates[places]
         return list(zip(ids.tolist(), values.tolist(), is_known[ids].tolist(), strict=True))
+
+
+def _check_known(checkpoint: Checkpoint, facts: KnowledgeGraph) -> None:
+    try:
+        checkpoint.graph.entities.ids(list(facts.entities))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; on_unknown 'encode' makes vectors of new entities from the facts"
+        ) from None
 
 
 def _entities_of(checkpoint: Checkpoint, source: str | None) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.objectives.objective import Batch, Objective
+from pyg_kgtransfer.objectives.sampled import OnNeighbours
 from pyg_kgtransfer.training.config import TrainConfig, build_optimizer
 from pyg_kgtransfer.training.loss_meter import NotFiniteError
 from pyg_kgtransfer.training.resume import (
@@ -59,6 +60,7 @@ class Learner:
         parameter_groups: Iterable[Mapping[str, Any]] | None,
     ) -> None:
         self.config = config
+        _check_effective(config, model, objective)
         precision: Any = config.precision  # checked against fabric's names by the config
         self.fabric = Fabric(accelerator=config.accelerator, devices=1, precision=precision)
         self.module = TrainingStep(model, objective)
@@ -147,3 +149,20 @@ class Learner:
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+
+def _check_effective(config: TrainConfig, model: GraphModel, objective: Objective) -> None:
+    """Refuse settings that this objective or model would pass over in silence."""
+    if config.fan_out and not any(isinstance(each, OnNeighbours) for each in objective.modules()):
+        raise ValueError(
+            "fan_out is carried out by an objective, OnNeighbours, as recipes make it "
+            f"(got {config.fan_out} and a {type(objective).__name__})"
+        )
+    if config.edge_dropout:
+        layers = getattr(getattr(model, "encoder", None), "num_layers", 0)
+        if objective.encodes_itself or not layers:
+            raise ValueError(
+                "edge_dropout needs an encoder with layers and an objective that reads what it "
+                f"encodes (got {config.edge_dropout}, {layers} layers and a "
+                f"{type(objective).__name__})"
+            )

@@ -1,5 +1,6 @@
 """Domain adaptation: a model moves to a target whose vectors learn to look like the sources'."""
 
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,7 +16,7 @@ from pyg_kgtransfer.objectives.domain import MMD, DomainAdversary, domain_gap
 from pyg_kgtransfer.objectives.objective import Mixture, Objective
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.transfer.features import Features
-from pyg_kgtransfer.transfer.finetune import FinetuneConfig, grown
+from pyg_kgtransfer.transfer.finetune import FinetuneConfig, grown, sources_of
 from pyg_kgtransfer.transfer.grow import NewRows
 from pyg_kgtransfer.transfer.recipe import Recipe, checkpoint_of, fit, task_objective
 
@@ -52,8 +53,8 @@ class AdaptConfig:
                 raise ValueError(
                     f"{name} is one of {', '.join(known)} (got {getattr(self, name)!r})"
                 )
-        if not self.weight >= 0:
-            raise ValueError(f"weight must be at least 0 (got {self.weight})")
+        if not 0 <= self.weight < math.inf:
+            raise ValueError(f"weight must be at least 0, and finite (got {self.weight})")
         if self.sample_size < 2:
             raise ValueError(f"sample_size must be at least 2 (got {self.sample_size})")
 
@@ -132,11 +133,13 @@ def adapt(
         splits=[target],
         run_dir=run_dir,
         parent=checkpoint,
+        method=config,
     )
     notes = {"growth": report.counts(), "adaptation": asdict(config)}
     found = checkpoint_of(model, linked, history, used, parent=checkpoint, notes=notes)
     gap = {"before": before, "after": _gap(model, linked, domains, seed)}
-    return replace(found, metrics={**found.metrics, "domain_gap": gap})
+    sources = sources_of(checkpoint, linked)
+    return replace(found, metrics={**found.metrics, "domain_gap": gap}, sources=sources)
 
 
 def _domain_loss(config: AdaptConfig, domains: list[Tensor], width: int) -> Objective:

@@ -21,7 +21,7 @@ from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.history import History
 from pyg_kgtransfer.training.selection import snapshot
 from pyg_kgtransfer.training.trainer import Trainer
-from pyg_kgtransfer.transfer.finetune import FinetuneConfig, grown
+from pyg_kgtransfer.transfer.finetune import FinetuneConfig, grown, sources_of
 from pyg_kgtransfer.transfer.grow import GrowthReport, NewRows, moved_rows
 from pyg_kgtransfer.transfer.recipe import Recipe, checkpoint_of, task_objective
 
@@ -132,7 +132,8 @@ def few_shot(
     )
     history = _fitted(model, linked, masks, recipe) if config.steps else History("mrr")
     notes = {"few_shot": asdict(config), "growth": report.counts()}
-    return checkpoint_of(model, linked, history, recipe, parent=checkpoint, notes=notes)
+    found = checkpoint_of(model, linked, history, recipe, parent=checkpoint, notes=notes)
+    return replace(found, sources=sources_of(checkpoint, linked))
 
 
 def with_names(

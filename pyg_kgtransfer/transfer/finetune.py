@@ -1,5 +1,6 @@
 """Fine-tuning: a trained model moves to a target; vocabularies grow, parts may be frozen."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.linking.linked import link
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.build import FOUNDATION, ModelConfig, build_model
-from pyg_kgtransfer.models.kg_model import GraphModel
+from pyg_kgtransfer.models.inputs import Lookup
+from pyg_kgtransfer.models.kg_model import GraphModel, KGModel
 from pyg_kgtransfer.objectives.anchor import Anchor
 from pyg_kgtransfer.objectives.objective import Mixture, Objective
-from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
 from pyg_kgtransfer.transfer.features import Features, joint_features
 from pyg_kgtransfer.transfer.grow import (
     GrowthReport,
@@ -81,6 +83,8 @@ class FinetuneConfig:
         for name in ("anchor", "elastic"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0 (got {getattr(self, name)})")
+            if getattr(self, name) == math.inf:
+                raise ValueError(f"{name} must be finite (got inf)")
         if self.elastic_facts < 1:
             raise ValueError(f"elastic_facts must be at least 1 (got {self.elastic_facts})")
         if self.dropout is not None and not 0 <= self.dropout < 1:
@@ -155,6 +159,8 @@ def grown(
             f"no entity of {target.train.name!r} matches one of {checkpoint.graph.name!r}; "
             "pass an alignment"
         )
+    if config.new_rows == "zero" and bool((entity < 0).any()):
+        _check_hears(checkpoint.model)
     rows = joint_features(linked, features, known_to=checkpoint.model, origin=entity)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -224,10 +230,12 @@ def finetune(
         splits=[target],
         run_dir=run_dir,
         parent=checkpoint,
+        method=config,
         parameter_groups=groups,
     )
     notes = {"growth": report.counts(), "finetuning": asdict(config)}
-    return checkpoint_of(model, linked, history, used, parent=checkpoint, notes=notes)
+    found = checkpoint_of(model, linked, history, used, parent=checkpoint, notes=notes)
+    return replace(found, sources=sources_of(checkpoint, linked))
 
 
 def _model_config(kept: ModelConfig, config: FinetuneConfig) -> ModelConfig:
@@ -261,12 +269,45 @@ def _held(
     return Mixture(terms, {name: getattr(config, name, 1.0) for name in terms})
 
 
+def _check_hears(model: GraphModel) -> None:
+    """Rows of zeros are for encoders that make vectors of what neighbours say."""
+    encoder = model.encoder if isinstance(model, KGModel) else None
+    is_lookup = isinstance(getattr(encoder, "inputs", None), Lookup)
+    if encoder is not None and is_lookup and not encoder.num_layers:
+        raise ValueError("new_rows 'zero' needs an encoder with layers (got one without)")
+
+
+def sources_of(checkpoint: Checkpoint, linked: LinkedKG) -> SourceMaps:
+    """The maps into a grown graph: of what was added, and of the sources that were there.
+
+    Args:
+        checkpoint: The model before it grew.
+        linked: What was added, and the checkpoint's graph, joined.
+    """
+    found, before = SourceMaps.of(linked), checkpoint.sources
+    if before is None or len(found.names) < 2:
+        return found
+    entity, relation = found.entity_maps[1], found.relation_maps[1]
+    kept = [i for i, name in enumerate(before.names) if name != found.names[0]]
+    return SourceMaps(
+        (found.names[0], *(before.names[i] for i in kept)),
+        (found.entity_maps[0], *(_through(before.entity_maps[i], entity) for i in kept)),
+        (found.relation_maps[0], *(_through(before.relation_maps[i], relation) for i in kept)),
+    )
+
+
+def _through(first: Tensor, second: Tensor) -> Tensor:
+    """Where each goes by one map after the other; -1 stays."""
+    return torch.where(first >= 0, second[first], -1)
+
+
 def _alignment(checkpoint: Checkpoint, target: Split, given: Alignment | None) -> Alignment:
     """From the target's graph (left) to the checkpoint's (right)."""
     graph, old = target.train, checkpoint.graph
     if given is not None:
         return _oriented(checkpoint, graph, given)
-    if checkpoint.saw(graph):
+    sources = checkpoint.sources
+    if checkpoint.saw(graph) and sources is not None and graph.name in sources.names:
         return own_alignment(checkpoint, graph)
     return Alignment.from_maps(
         graph.name,

@@ -1,18 +1,18 @@
 """Entities that training has not met, encoded from what is said of them, without a step."""
 
+import itertools
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import HeldOut, Split
-from pyg_kgtransfer.linking.linked_kg import LinkedKG
+from pyg_kgtransfer.models.calibration import RelationCalibration
 from pyg_kgtransfer.models.foundation import FoundationModel
 from pyg_kgtransfer.models.inputs import Lookup
 from pyg_kgtransfer.models.kg_model import GraphModel, KGModel
-from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps, provenance
-from pyg_kgtransfer.transfer.finetune import FinetuneConfig, grown
+from pyg_kgtransfer.training.checkpoint import Checkpoint, provenance
+from pyg_kgtransfer.transfer.finetune import FinetuneConfig, grown, sources_of
 
 
 def encode_unseen(
@@ -64,7 +64,7 @@ def encode_unseen(
         if bool(is_new.any()):
             first = facts.entities.name(int(is_new.nonzero()[0]))
             _check_way_in(model, first, has_features=features is not None)
-    facts = replace(facts, name=f"{facts.name or 'new'} (facts)")
+    facts = replace(facts, name=_own_name(checkpoint, f"{facts.name or 'new'} (facts)"))
     nothing = facts.triples[:0]
     grown_model, linked, report = grown(
         checkpoint,
@@ -73,33 +73,25 @@ def encode_unseen(
         features=None if features is None else {facts.name: features},
     )
     notes = provenance([facts], parent=checkpoint) | {"encoded": report.counts()}
+    calibration = checkpoint.calibration
+    if isinstance(calibration, RelationCalibration):
+        calibration = calibration.moved(report.relations.origin)
     return Checkpoint(
         grown_model.eval(),
-        linked.graph,
+        replace(linked.graph, name=known.name),
         checkpoint.config,
         checkpoint.metrics,
         notes,
-        _sources(checkpoint, linked),
-        checkpoint.calibration,
+        sources_of(checkpoint, linked),
+        calibration,
     )
 
 
-def _sources(checkpoint: Checkpoint, linked: LinkedKG) -> SourceMaps:
-    """The facts, and the sources that the checkpoint had, in the new graph."""
-    found, before = SourceMaps.of(linked), checkpoint.sources
-    if before is None:
-        return found
-    entity, relation = found.entity_maps[1], found.relation_maps[1]
-    return SourceMaps(
-        (found.names[0], *before.names),
-        (found.entity_maps[0], *(_through(rows, entity) for rows in before.entity_maps)),
-        (found.relation_maps[0], *(_through(rows, relation) for rows in before.relation_maps)),
-    )
-
-
-def _through(first: Tensor, second: Tensor) -> Tensor:
-    """Where each goes by one map after the other; -1 stays."""
-    return torch.where(first >= 0, second[first], -1)
+def _own_name(checkpoint: Checkpoint, name: str) -> str:
+    """A name that no source has yet."""
+    taken = () if checkpoint.sources is None else checkpoint.sources.names
+    numbered = (f"{name} {number}" for number in itertools.count(2))
+    return name if name not in taken else next(each for each in numbered if each not in taken)
 
 
 def _check_way_in(model: GraphModel, name: str, *, has_features: bool) -> None:

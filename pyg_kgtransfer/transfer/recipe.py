@@ -78,28 +78,10 @@ class Recipe:
                     f"{name} needs an encoder with message-passing layers: rgcn or compgcn "
                     f"(got {encoder!r})"
                 )
-        self._check_fan_out()
         if encoder == FOUNDATION and auxiliary != AuxiliaryConfig():
             raise ValueError(
                 "a foundation model learns from stated facts alone, each hidden from it while it "
                 f"is asked for; give it no auxiliary objective (got {auxiliary})"
-            )
-
-    def _check_fan_out(self) -> None:
-        fan_out, loss = self.training.fan_out, self.objective
-        if not fan_out:
-            return
-        if len(fan_out) != self.model.layers:
-            raise ValueError(
-                f"fan_out needs a number for each of the encoder's {self.model.layers} layers "
-                f"(got {fan_out})"
-            )
-        if loss.loss == "k_vs_all" or loss.filtered or loss.balance or self.training.edge_dropout:
-            raise ValueError(
-                "with fan_out a step knows its own entities alone: it goes with one_vs_all and "
-                "negative sampling, without filtered, balance and edge_dropout "
-                f"(got {loss.loss!r}, {loss.filtered}, {loss.balance} and "
-                f"{self.training.edge_dropout})"
             )
 
 
@@ -113,16 +95,19 @@ def fit(
     run_dir: Path | None = None,
     parent: Checkpoint | None = None,
     parameter_groups: Iterable[Mapping[str, Any]] | None = None,
+    method: object = None,
 ) -> History:
     """Train ``model`` in place on a joint graph; the best weights on ``splits`` are restored.
 
-    A ``run_dir`` that was begun under another ``parent`` is refused.
+    A ``run_dir`` that was begun under another ``parent``, or by another ``method`` (options that
+    decide where training starts), is refused.
     """
     several = len(linked.names) > 1
     batches = TripleBatches(
         linked.graph.triples, recipe.batches, source=linked.source if several else None
     )
     origin = "" if parent is None else parent.id
+    origin += "" if method is None else f" {method!r}"
     return Trainer(recipe.training, run_dir, origin=origin).fit(
         model,
         objective,
@@ -164,6 +149,7 @@ def task_objective(
     Raises:
         ValueError: If it is to be balanced by groups and there are none, or they do not fit.
     """
+    _check_fan_out(recipe)
     device = training_device(recipe.training)
     member = _groups_to_balance(recipe.objective, linked.graph, groups)
     if recipe.model.encoder != FOUNDATION:
@@ -184,6 +170,25 @@ def task_objective(
     return AcrossSources(sources, losses)
 
 
+def _check_fan_out(recipe: Recipe) -> None:
+    """Neighbours are drawn for each layer of the model that is trained, whichever it is."""
+    fan_out, loss = recipe.training.fan_out, recipe.objective
+    if not fan_out:
+        return
+    if len(fan_out) != recipe.model.layers:
+        raise ValueError(
+            f"fan_out needs a number for each of the encoder's {recipe.model.layers} layers "
+            f"(got {fan_out})"
+        )
+    if loss.loss == "k_vs_all" or loss.filtered or loss.balance or recipe.training.edge_dropout:
+        raise ValueError(
+            "with fan_out a step knows its own entities alone: it goes with one_vs_all and "
+            "negative sampling, without filtered, balance and edge_dropout "
+            f"(got {loss.loss!r}, {loss.filtered}, {loss.balance} and "
+            f"{recipe.training.edge_dropout})"
+        )
+
+
 def _groups_to_balance(
     config: ObjectiveConfig, graph: KnowledgeGraph, given: GivenGroups | None
 ) -> Tensor | None:
@@ -199,8 +204,8 @@ def _groups_to_balance(
     groups = groups_of(graph, given)
     if groups is None:
         raise ValueError(
-            "to balance by group, entities need groups: pass groups, or give "
-            f"{graph.name!r} entity types (got neither)"
+            "to balance by group, entities need groups: those that pretrain takes, or entity "
+            f"types of the graph (got neither for {graph.name!r})"
         )
     return groups.member
 

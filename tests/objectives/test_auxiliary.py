@@ -89,7 +89,7 @@ def test_rules_that_propose_nothing_are_refused(ladder) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"task": -1.0}, r"weight of task must be at least 0 \(got -1.0\)"),
+        ({"task": -1.0}, r"weight of task must be at least 0, and finite \(got -1.0\)"),
         ({"masked": float("nan")}, "weight of masked"),
         ({"task": 0.0}, r"one of task, proposed, masked, contrastive must weigh more .*\(got none"),
         ({"min_support": 0}, r"min_support must be at least 1 \(got 0\)"),

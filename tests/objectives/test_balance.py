@@ -236,7 +236,7 @@ def test_what_cannot_be_balanced_is_told() -> None:
         ObjectiveConfig("k_vs_all", balance=0.5)
     split = star()
     options = {"balance": 0.5, "balance_by": "group"}
-    with pytest.raises(ValueError, match=r"need groups: pass groups, or give .*entity types"):
+    with pytest.raises(ValueError, match=r"groups: those that pretrain takes, or entity types"):
         trained(split, **options)
     with pytest.raises(ValueError, match=r"unknown entity: 'larg'.*nearest known: 'large'"):
         trained(split, {"larg": "place"}, **options)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import pyg_kgtransfer as kgt
 from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.trainer import Trainer
 
@@ -289,6 +290,25 @@ def test_settings_that_need_something_else_are_refused(make: Callable) -> None:
         )
     with pytest.raises(ValueError, match="needs a run_dir"):
         Trainer(TrainConfig(tensorboard=True))
+
+
+def test_settings_without_effect_are_refused() -> None:
+    shallow = kgt.build_model(
+        kgt.ModelConfig(encoder="shallow", width=4), num_entities=4, num_relations=1
+    )
+    layers = kgt.build_model(
+        kgt.ModelConfig(encoder="rgcn", width=4), num_entities=4, num_relations=1
+    )
+    graph = kgt.KnowledgeGraph.from_names([("a", "to", "b"), ("c", "to", "d")])
+    for model, options, message in (
+        (layers, {"fan_out": (2,)}, "carried out by an objective, OnNeighbours"),
+        (shallow, {"edge_dropout": 0.5}, "edge_dropout needs an encoder with layers"),
+    ):
+        trainer = Trainer(TrainConfig(epochs=1, progress=False, accelerator="cpu", **options))
+        with pytest.raises(ValueError, match=message):
+            trainer.fit(
+                model, kgt.OneVsAll(), kgt.TripleBatches(graph.triples), graph=graph.tensors()
+            )
 
 
 def test_lines_go_to_stderr_and_curves_to_the_run(

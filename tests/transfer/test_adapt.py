@@ -1,6 +1,7 @@
 """Domain adaptation: two graphs come to look alike, and the figure of it is told."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +72,20 @@ def test_bad_input_is_told(pair: PlantedPair, source: Checkpoint, make_recipe: M
     foundation = zero_shot(FoundationModel(8, 1), inside)
     with pytest.raises(ValueError, match="a vector for each entity"):
         adapt(foundation, pair.sparse, recipe=make_recipe())
+
+
+def test_the_sources_stay_and_another_start_is_another_run(
+    pair: PlantedPair, source: Checkpoint, half: Alignment, make_recipe: Make, tmp_path: Path
+) -> None:
+    recipe = make_recipe(epochs=2)
+    found = adapt(source, pair.sparse, half, recipe=recipe, run_dir=tmp_path)
+    assert found.sources is not None
+    assert found.sources.names == (pair.sparse.train.name, pair.rich.name)
+    rows = found.sources.entity_maps[1]
+    assert found.graph.entities.name(int(rows[3])) in (
+        pair.rich.entities.name(3),
+        *pair.sparse.train.entities,
+    )
+    fresh = AdaptConfig(new_rows="fresh")
+    with pytest.raises(ValueError, match="another"):
+        adapt(source, pair.sparse, half, recipe=recipe, config=fresh, run_dir=tmp_path)

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 import pyg_kgtransfer as kgt
+from pyg_kgtransfer.models.calibration import Calibration, RelationCalibration
 
 LANDS, CITIES, NEW = 5, 40, 10
 
@@ -136,25 +138,60 @@ def test_training_on_sampled_neighbours_learns_and_resumes(
     assert kgt.pretrain(linked, recipe=recipe, run_dir=tmp_path).id == whole.id
 
 
-def test_fan_outs_that_do_not_fit_are_told() -> None:
-    for options, message in (
-        ({"training": kgt.TrainConfig(fan_out=(2, 2))}, "each of the encoder's 1 layers"),
-        (
-            {
-                "training": kgt.TrainConfig(fan_out=(2,)),
-                "objective": kgt.ObjectiveConfig("k_vs_all"),
-            },
-            "goes with one_vs_all and negative sampling",
-        ),
-        (
-            {
-                "training": kgt.TrainConfig(fan_out=(2,)),
-                "model": kgt.ModelConfig(encoder="shallow"),
-            },
-            "fan_out needs an encoder with message-passing layers",
-        ),
-    ):
+def test_fan_outs_that_do_not_fit_are_told(world: kgt.KnowledgeGraph) -> None:
+    linked = kgt.link([world], [])
+
+    def learned(fan_out: tuple[int, ...], **options) -> None:
+        training = kgt.TrainConfig(fan_out=fan_out, progress=False, accelerator="cpu")
+        kgt.pretrain(linked, recipe=kgt.Recipe(training=training, **options))
+
+    def fails(message: str, fan_out: tuple[int, ...], **options) -> None:
         with pytest.raises(ValueError, match=message):
-            kgt.Recipe(**options)
-    with pytest.raises(ValueError, match=r"numbers of at least 1 \(got \(0,\)\)"):
-        kgt.TrainConfig(fan_out=(0,))
+            learned(fan_out, **options)
+
+    fails("each of the encoder's 1 layers", (2, 2))
+    asked = "goes with one_vs_all and negative sampling"
+    fails(asked, (2,), objective=kgt.ObjectiveConfig("k_vs_all"))
+    shallow = kgt.ModelConfig(encoder="shallow")
+    fails("fan_out needs an encoder with message-passing layers", (2,), model=shallow)
+    fails(r"numbers of at least 1 \(got \(0,\)\)", (0,))
+
+
+def test_a_model_of_two_layers_moves_on_sampled_neighbours(world: kgt.KnowledgeGraph) -> None:
+    """The recipe's own model, which has one layer, is not read."""
+    checkpoint = taught(world, encoder="rgcn", layers=2)
+    training = kgt.TrainConfig(epochs=1, fan_out=(3, 3), progress=False, accelerator="cpu")
+    none = kgt.HeldOut(world.triples[:0], "valid")
+    target = kgt.Split(world, none, none)
+    moved = kgt.finetune(checkpoint, target, recipe=kgt.Recipe(training=training))
+    assert moved.provenance["recipe"]["training"]["fan_out"] == [3, 3]
+
+
+def test_probabilities_by_relation_follow_their_relations(
+    world: kgt.KnowledgeGraph, new: kgt.KnowledgeGraph
+) -> None:
+    """The facts name the relations in another order, and one that is new."""
+    checkpoint = kgt.zero_shot(kgt.FoundationModel(width=8, layers=2), world)
+    pooled = Calibration(1.0, 0.0)
+    slopes, intercepts = np.array([0.0, 0.0]), np.array([-5.0, 5.0])
+    given = replace(checkpoint, calibration=RelationCalibration(pooled, slopes, intercepts))
+    facts = [("c99", "odd", "c1"), ("c99", "near", "c1"), ("c99", "in", "l1")]
+    found = kgt.Predictor(given, kgt.KnowledgeGraph.from_names(facts), on_unknown="encode")
+    assert found.graph.relations.name(0) == "odd"
+    before = kgt.Predictor(given)
+    for relation in ("in", "near"):
+        asked = [("c2", relation, "c3")]
+        assert found.predict_proba(asked) == pytest.approx(before.predict_proba(asked))
+    assert 0 < found.predict_proba([("c2", "odd", "c3")])[0] < 1
+
+
+def test_known_facts_under_another_name_and_facts_twice(
+    world: kgt.KnowledgeGraph, new: kgt.KnowledgeGraph
+) -> None:
+    checkpoint = taught(world, encoder="rgcn")
+    again = kgt.encode_unseen(checkpoint, replace(world, name="the same"))
+    assert again.graph.num_triples == world.num_triples
+    twice = kgt.encode_unseen(kgt.encode_unseen(checkpoint, new), new)
+    assert twice.sources is not None
+    assert twice.sources.names == ("new (facts) 2", "new (facts)", "world")
+    assert twice.graph.name == checkpoint.graph.name
