@@ -282,8 +282,8 @@ PROTOCOL = {
     "(temperature 1), less that of the answer: 0 none, above 0 popular entities are favoured",
     "mass, top 10, answers": "shares that the highest band has of mass, of the first ten places, "
     "and of the true answers",
-    "*": "beta with the highest validation MRR among those by popularity and none; beta is for the "
-    "user to choose",
+    "*": "beta with the highest validation MRR among those by popularity and none, each a median "
+    "over the seeds that it was run with; beta is for the user to choose",
 }
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from pyg_kgtransfer.models.build import ModelConfig
 from pyg_kgtransfer.objectives.build import ObjectiveConfig
 from pyg_kgtransfer.sources.datasets import Places, load
 from pyg_kgtransfer.training.checkpoint import Checkpoint
+from pyg_kgtransfer.training.durable_files import file_sha256
 from pyg_kgtransfer.training.foundation_weights import read_foundation
 from pyg_kgtransfer.transfer.episodes import (
     SHOTS,
@@ -174,8 +175,7 @@ class Task:
         return self.learned(self._with_shots(k), "shallow")
 
     def _foundation(self, k: int) -> Checkpoint:
-        weights = Places.given().root / "ultra-ckpts" / f"{WEIGHTS}.pth"
-        return zero_shot(read_foundation(weights), self._with_shots(k))
+        return zero_shot(read_foundation(weights_path()), self._with_shots(k))
 
     def _curve(self, model: Callable[[int], Checkpoint]) -> Curve:
         found = {}
@@ -187,6 +187,11 @@ class Task:
             result = rank(checkpoint.model, read)
             found[k] = replace(result, triples=self.episode.query)
         return found
+
+
+def weights_path() -> Path:
+    """The published weights."""
+    return Places.given().root / "ultra-ckpts" / f"{WEIGHTS}.pth"
 
 
 def all_facts(split: Split) -> KnowledgeGraph:
@@ -290,6 +295,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             recipes = [asdict(task.recipe(encoder)) for encoder in ("shallow", "compgcn")]
             settings = {
                 "data": {graph: data[graph]},
+                "episode": {"relations": RELATIONS, "entities": ENTITIES, "queries": QUERIES},
+                "weights": file_sha256(weights_path()),
                 "recipes": recipes,
                 "steps": asdict(task.few),
             }
