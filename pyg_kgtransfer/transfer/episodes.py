@@ -207,15 +207,25 @@ def few_shot_curve(
             )
     curve = {}
     for k in shots:
-        taught = _taught(checkpoint, episode.shots(k), config)
-        rank = episode.ranking(taught.graph)
-        with torch.no_grad():
-            vectors = taught.model.eval().encode(taught.graph.tensors())
-        curve[k] = replace(rank(taught.model, vectors), triples=episode.query)
+        curve[k] = asked(taught(checkpoint, episode, k, config), episode)
     return curve
 
 
-def _taught(checkpoint: Checkpoint, support: KnowledgeGraph, config: FewShotConfig) -> Checkpoint:
+def asked(checkpoint: Checkpoint, episode: Episode) -> LinkPredictionResult:
+    """Ranks of the queries, under the whole graph's ids, by a model that knows all names."""
+    rank = episode.ranking(checkpoint.graph)
+    with torch.no_grad():
+        vectors = checkpoint.model.eval().encode(checkpoint.graph.tensors())
+    return replace(rank(checkpoint.model, vectors), triples=episode.query)
+
+
+def taught(checkpoint: Checkpoint, episode: Episode, k: int, config: FewShotConfig) -> Checkpoint:
+    """The model after k facts of each new thing; with none, new rows are where they start.
+
+    Raises:
+        ValueError: If there are fewer support facts.
+    """
+    support = episode.shots(k)
     if support.num_triples:
         return few_shot(checkpoint, support, config=config)
     model, linked, _ = with_names(checkpoint, support, config)
