@@ -70,7 +70,7 @@ class FewShotConfig:
     steps: int = 100
     learning_rate: float = 0.02
     objective: ObjectiveConfig = field(
-        default_factory=lambda: ObjectiveConfig("one_vs_all", n3=0.05)
+        default_factory=lambda: ObjectiveConfig("one_vs_all", n3=0.05, num_candidates=4096)
     )
     replay: float = 1.0
     seed: int = 0
