@@ -1,9 +1,12 @@
 """Episodes: what is new is met nowhere else, more shots include fewer, and the curve rises."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import pyg_kgtransfer as kgt
+from pyg_kgtransfer.transfer import episodes
 
 LANDS = 4
 
@@ -97,3 +100,25 @@ def test_bad_episodes_are_told(world: kgt.KnowledgeGraph) -> None:
         kgt.few_shot_curve(
             taught(episode.background, encoder="shallow"), episode, shots=(1,), config=config
         )
+
+
+def test_replayed_old_facts_keep_new_entities_from_pushing_in(world: kgt.KnowledgeGraph) -> None:
+    """Without them new entities are found more easily, at the price of old answers."""
+    episode = kgt.entity_episode(world, 6, shots=3)
+    checkpoint = taught(episode.background, encoder="shallow")
+    known = episode.background.named_triples()
+    columns = zip((world.entities, world.relations, world.entities), range(3), strict=True)
+    old = torch.stack([names.ids([fact[c] for fact in known]) for names, c in columns], 1)
+
+    def found(replay: float) -> tuple[float, float]:
+        config = kgt.FewShotConfig(replay=replay, learning_rate=0.1)
+        after = episodes.taught(checkpoint, episode, 3, config)
+        asked = (episode, replace(episode, query=old))
+        new, before = (episodes.asked(after, each).metrics()["mrr"] for each in asked)
+        return new, before
+
+    eager, calm = found(0.0), found(1.0)
+    assert calm[1] > eager[1] + 0.05
+    assert eager[0] > calm[0]
+    with pytest.raises(ValueError, match=r"replay must be at least 0, and finite \(got inf\)"):
+        kgt.FewShotConfig(replay=float("inf"))
