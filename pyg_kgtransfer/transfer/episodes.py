@@ -28,6 +28,13 @@ class Episode:
         place: [S] int64, from 0, the place of each among the support of its thing: k shots are the
             first k, so that more shots include fewer.
         query: [Q, 3] int64, the facts to ask, the same for every k.
+
+    Example:
+        >>> facts = [(f"c{i}", "in", f"l{i % 3}") for i in range(20)]
+        >>> facts += [(city, "of", land) for city, _, land in facts]
+        >>> episode = relation_episode(KnowledgeGraph.from_names(facts), ["of"], shots=5)
+        >>> set(episode.shots(1).named_triples()) < set(episode.shots(5).named_triples())
+        True
     """
 
     whole: KnowledgeGraph
