@@ -155,19 +155,27 @@ def _counts(split: Split) -> Counts:
     return Counts(*sizes, len(split.valid), len(split.test))
 
 
+def find_ogb(name: str, places: Places) -> Path | None:
+    """The folder of a data set, if it lies anywhere."""
+    base = name.replace("-", "_")
+    found = [home / each for home in _homes(places) for each in (f"{base}_pyg", base)]
+    return next((each for each in found if each.is_dir()), None)
+
+
+def _homes(places: Places) -> tuple[Path, ...]:
+    return places.root, places.root / "ogb", places.cache / "ogb"
+
+
 def _folder(name: str, places: Places) -> OGBFolder:
     """Where the data set lies, after a download if need be."""
-    known, base = OGB[name], name.replace("-", "_")
-    homes = (places.root, places.root / "ogb", places.cache / "ogb")
-    found = [home / each for home in homes for each in (f"{base}_pyg", base)]
-    path = next((each for each in found if each.is_dir()), None)
+    known, base, path = OGB[name], name.replace("-", "_"), find_ogb(name, places)
     if path is None:
         if places.offline:
             raise FileNotFoundError(
                 f"the data set {name!r} needs its folder {base} in "
-                f"{', '.join(map(str, homes))} (got none of them): unpack {known.url} there as "
-                f"{base}, or name its place by root or KGT_DATA; offline=False or KGT_OFFLINE=0 "
-                "downloads it"
+                f"{', '.join(map(str, _homes(places)))} (got none of them): unpack {known.url} "
+                f"there as {base}, or name its place by root or KGT_DATA; offline=False or "
+                "KGT_OFFLINE=0 downloads it"
             )
         path = places.cache / "ogb" / base
         _download(name, path)

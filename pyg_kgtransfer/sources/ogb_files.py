@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pyg_kgtransfer.sources.lines import read_lines
+from pyg_kgtransfer.sources.lines import check_is_file, read_lines
 
 Array = np.ndarray[Any, np.dtype[np.int64]]
 PARTS = ("train", "valid", "test")
@@ -196,7 +197,7 @@ def read_integers(path: Path, columns: int) -> Array:
         ...     read_integers(path, 2).tolist()
         [[3, 1], [2, 0]]
     """
-    if not any(True for _ in read_lines(path)):
+    if not next(read_lines(path), ""):
         return np.zeros((0, columns), np.int64)
     try:
         table = np.loadtxt(path, np.int64, delimiter=",", comments=None, ndmin=2)
@@ -251,7 +252,7 @@ def read_names(path: Path, size: int) -> list[str]:
         ['Q42', 'Q64', 'Q64#2', '3']
     """
     names = list(map(str, range(size)))
-    for line, row in enumerate(csv.reader(read_lines(path)), start=1):
+    for line, row in enumerate(csv.reader(_text(path)), start=1):
         if line == 1 or not row:
             continue
         if len(row) != 2 or not row[0].isdigit() or int(row[0]) >= size:
@@ -293,7 +294,18 @@ def _facts(ends: Array, relation: Array, raw: Path) -> Array:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    return [row for row in csv.reader(read_lines(path)) if row]
+    return [row for row in csv.reader(_text(path)) if row]
+
+
+def _text(path: Path) -> io.StringIO:
+    """The text of a file, unpacked at once: far faster than line by line."""
+    check_is_file(path)
+    unpacked = gzip.open if path.suffix == ".gz" else open
+    try:
+        with unpacked(path, "rt", encoding="utf-8-sig", newline="") as stream:
+            return io.StringIO(stream.read(), newline="")
+    except _DAMAGED as error:
+        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:
