@@ -8,6 +8,7 @@ import torch
 from pyg_kgtransfer.evaluation.link_prediction import LinkPrediction
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import HeldOut, Split
+from pyg_kgtransfer.graph.supplied_negatives import SuppliedNegatives
 from pyg_kgtransfer.linking.alignment import Alignment
 from pyg_kgtransfer.linking.linked import link, linked_subgraph
 from pyg_kgtransfer.training.checkpoint import Checkpoint
@@ -18,6 +19,7 @@ from pyg_kgtransfer.transfer.ranking import (
     own_alignment,
     place_in,
     ranking_of,
+    supplied_ranking_of,
     validation_of,
 )
 
@@ -175,3 +177,40 @@ def test_a_graph_with_its_ids_in_another_order_is_refused(pair, teacher) -> None
     turned = replace(split.train, entities=split.train.entities.subset(order))
     with pytest.raises(ValueError, match="order of its names"):
         evaluate(teacher, replace(split, train=turned))
+
+
+def test_facts_with_negatives_are_ranked_among_these_in_whatever_graph(
+    pair, teacher, make_recipe
+) -> None:
+    target = pair.sparse
+    size = target.train.num_entities
+    drawn = torch.Generator().manual_seed(0)
+
+    def supplied(part: HeldOut) -> HeldOut:
+        rows = torch.randint(size, (2, len(part), 9), generator=drawn)
+        return HeldOut(part.triples, part.role, SuppliedNegatives(*rows))
+
+    split = replace(target, valid=supplied(target.valid), test=supplied(target.test))
+    for role, part in (("valid", split.valid), ("test", split.test)):
+        found = evaluate(teacher, split, role)
+        assert found.protocol["negatives"] == "supplied: 9 of each fact and side"
+        assert found.num_candidates.unique().tolist() == [10]
+        place = place_in(split.train, teacher)
+        with torch.no_grad():
+            out = teacher.model.encode(teacher.graph.tensors())
+            moved = place.moved(part.triples)
+            for row, (h, r, t) in enumerate(moved):
+                rivals = place.entity_map[part.negatives.tail[row]]
+                scores = teacher.model.score_tails(out, h[None], r[None])[0]
+                greater, equal = ((scores[rivals] > scores[t]), (scores[rivals] == scores[t]))
+                rank = 1 + greater.sum() + equal.sum() / 2
+                assert found.ranks[row, 1].item() == pytest.approx(rank.item())
+    validate = validation_of([split], alone(split.train), size=4)
+    own = pretrain(alone(split.train), recipe=make_recipe(epochs=1))
+    assert 0.1 <= validate(own.model)["mrr"] <= 1
+    few = supplied_ranking_of(split, "valid", size=4)
+    assert len(few.held_out) == 4
+    with pytest.raises(ValueError, match="the test facts come without negatives"):
+        supplied_ranking_of(target)
+    with pytest.raises(ValueError, match=r"'valid' or 'test' \(got 'train'\)"):
+        supplied_ranking_of(split, "train")

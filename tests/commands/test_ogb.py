@@ -1,0 +1,37 @@
+"""OGB's data sets by name on the command line: trained on, and ranked among their negatives."""
+
+from pathlib import Path
+
+import pytest
+
+from pyg_kgtransfer.sources.synthetic_ogb import MiniatureOptions, write_miniature
+from tests.commands.command_line import QUICK, Kgt, assert_told
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    options = MiniatureOptions(num_facts=30, num_negatives=6)
+    write_miniature("ogbl-biokg", tmp_path, options)
+    monkeypatch.setenv("KGT_DATA", str(tmp_path))
+    monkeypatch.setenv("KGT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KGT_OFFLINE", "1")
+    return tmp_path
+
+
+def test_a_data_set_of_ogb_is_trained_on_and_ranked_by_its_protocol(root: Path, kgt: Kgt) -> None:
+    out = root / "model"
+    assert kgt("pretrain", "--data", "ogbl-biokg", "--out", out, *QUICK).status == 0
+    ran = kgt("evaluate", "--checkpoint", out, "--data", "ogbl-biokg", "--json")
+    assert ran.status == 0, ran.err
+    assert ran.json["protocol"]["negatives"] == "supplied: 6 of each fact and side"
+    assert ran.json["protocol"]["candidates"] == 7
+    assert ran.json["metrics"]["mr"] <= 7
+    told = kgt("evaluate", "--checkpoint", out, "--data", "ogbl-biokg", "--part", "valid").out
+    assert "each answer among negatives (supplied: 6 of each fact and side), not among" in told
+
+
+def test_a_data_set_that_is_not_there_or_misspelt_is_told(root: Path, kgt: Kgt) -> None:
+    ran = kgt("pretrain", "--data", "ogbl-wikikg2", "--out", root / "model", *QUICK)
+    assert_told(ran, "'ogbl-wikikg2' needs its folder ogbl_wikikg2 in")
+    ran = kgt("pretrain", "--data", "ogbl-bioknowledge", "--out", root / "model", *QUICK)
+    assert_told(ran, "'ogbl-biokg'")
