@@ -132,6 +132,9 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.transfer.pretrain import pretrain
     from pyg_kgtransfer.transfer.ranking import evaluate, ranking_of
     from pyg_kgtransfer.transfer.recipe import Recipe
+    from pyg_kgtransfer.transfer.search_space import SearchSpace
+    from pyg_kgtransfer.transfer.study import TuneConfig
+    from pyg_kgtransfer.transfer.tune import TuneInputs, TuneResult, tune
     from pyg_kgtransfer.transfer.zero_shot import zero_shot
 
 __version__ = "0.1.0"
@@ -291,6 +294,11 @@ _HOMES = {
     "compare": "evaluation.comparison",
     "Recipe": "transfer.recipe",
     "pretrain": "transfer.pretrain",
+    "SearchSpace": "transfer.search_space",
+    "TuneConfig": "transfer.study",
+    "TuneInputs": "transfer.tune",
+    "TuneResult": "transfer.tune",
+    "tune": "transfer.tune",
     "DistillConfig": "transfer.distill",
     "distill": "transfer.distill",
     "FinetuneConfig": "transfer.finetune",
@@ -390,6 +398,7 @@ __all__ = [
     "Representations",
     "RotatE",
     "Rule",
+    "SearchSpace",
     "SentenceText",
     "Shallow",
     "Split",
@@ -403,6 +412,9 @@ __all__ = [
     "TripleBatches",
     "TripleClassification",
     "TuckER",
+    "TuneConfig",
+    "TuneInputs",
+    "TuneResult",
     "Vocabulary",
     "WordVectors",
     "adapt",
@@ -464,6 +476,7 @@ __all__ = [
     "seed_hierarchy",
     "text_vectors",
     "train_glove",
+    "tune",
     "word_similarity",
     "write_foundation",
     "write_hierarchy",
