@@ -133,8 +133,8 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.transfer.ranking import evaluate, ranking_of
     from pyg_kgtransfer.transfer.recipe import Recipe
     from pyg_kgtransfer.transfer.search_space import SearchSpace
-    from pyg_kgtransfer.transfer.study import TuneConfig
-    from pyg_kgtransfer.transfer.tune import TuneInputs, TuneResult, tune
+    from pyg_kgtransfer.transfer.tune import TuneResult, tune
+    from pyg_kgtransfer.transfer.tune_config import TuneConfig, TuneInputs
     from pyg_kgtransfer.transfer.zero_shot import zero_shot
 
 __version__ = "0.1.0"
@@ -295,8 +295,8 @@ _HOMES = {
     "Recipe": "transfer.recipe",
     "pretrain": "transfer.pretrain",
     "SearchSpace": "transfer.search_space",
-    "TuneConfig": "transfer.study",
-    "TuneInputs": "transfer.tune",
+    "TuneConfig": "transfer.tune_config",
+    "TuneInputs": "transfer.tune_config",
     "TuneResult": "transfer.tune",
     "tune": "transfer.tune",
     "DistillConfig": "transfer.distill",

@@ -1,10 +1,8 @@
 """A study of trials that outlives the processes that work on it: one file of SQLite, and turns."""
 
 import contextlib
-import difflib
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -12,61 +10,15 @@ from typing import Any, NamedTuple
 
 from pyg_kgtransfer.training.batches import mixed_seed
 from pyg_kgtransfer.transfer.search_space import SearchSpace
+from pyg_kgtransfer.transfer.study_identity import check_same
+from pyg_kgtransfer.transfer.tune_config import TuneConfig
 
-PRUNERS = ("median", "hyperband", "none")
 STUDY = "study.db"
 _NAME = "tune"
+_LEAST_TO_TELL = 8  # different values from which what matters is told
 _REDUCTION = 3  # Hyperband keeps one trial in so many
 _SECONDS_LOCKED = 60  # that a write waits for another process's
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class TuneConfig:
-    """How to search.
-
-    Attributes:
-        trials: So many in all, those of earlier calls on the same study counted; at least 1.
-        seconds: Begin no trial after so many seconds of this call; ``None``: no limit.
-        seed: Decides what is tried: the same seed, the same trials (one process at a time).
-        pruner: What ends a trial early: ``"median"`` (worse than half of those before it at the
-            same epoch), ``"hyperband"`` (many short trials, a third of which goes on, and a third
-            of those) or ``"none"``.
-        startup: Trials that are drawn at random before the search learns from them, and before
-            the median is asked; at least 1.
-        warmup: Share of a trial's epochs, in [0, 1), in which it is not pruned.
-
-    Raises:
-        ValueError: If a number is out of range or a pruner unknown (the nearest one is offered).
-
-    Source: Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization (TPE, the sampler);
-    Li et al. 2018, arXiv 1603.06560 (Hyperband); Akiba et al. 2019, arXiv 1907.10902 (Optuna).
-
-    Example:
-        >>> TuneConfig(trials=50, pruner="hyperband").startup
-        10
-    """
-
-    trials: int = 30
-    seconds: float | None = None
-    seed: int = 0
-    pruner: str = "median"
-    startup: int = 10
-    warmup: float = 0.2
-
-    def __post_init__(self) -> None:
-        for name, least in (("trials", 1), ("startup", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least} (got {getattr(self, name)})")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is a share of the epochs, in [0, 1) (got {self.warmup})")
-        if self.seconds is not None and not self.seconds > 0:
-            raise ValueError(f"seconds must be above 0 (got {self.seconds})")
-        if self.pruner not in PRUNERS:
-            near = difflib.get_close_matches(self.pruner, PRUNERS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            known = ", ".join(PRUNERS)
-            raise ValueError(f"pruner must be one of {known} (got {self.pruner!r}){hint}")
 
 
 class TriedRecipe(NamedTuple):
@@ -137,11 +89,15 @@ class SharedStudy:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_quiet())
             if self.run_dir is not None:
-                (self.run_dir / "workers").mkdir(parents=True, exist_ok=True)
-                stack.enter_context(_held(self._lock_of(self.worker)))
-                stack.callback(self._lock_of(self.worker).unlink, missing_ok=True)
+                own = _lock_of(self.run_dir, self.worker)
+                own.parent.mkdir(parents=True, exist_ok=True)
+                stack.callback(own.unlink, missing_ok=True)
+                stack.enter_context(_held(own))
             with self._turn():
-                self._study = self._begun_or_new()
+                storage = None if self.run_dir is None else _storage(self.run_dir / STUDY)
+                if storage is not None:
+                    stack.callback(storage.engine.dispose)
+                self._study = self._begun_or_new(storage)
             self._open = stack.pop_all()
         return self
 
@@ -219,18 +175,18 @@ class SharedStudy:
         import optuna
 
         values = {t.value for t in self.results() if t.state == "complete"}
-        if len(values) < 4 or len(self.space.domains) < 2:
+        if len(values) < _LEAST_TO_TELL or len(self.space.domains) < 2:
             return {}
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.config.seed)
         found = optuna.importance.get_param_importances(self._study, evaluator=evaluator)
         return {name: float(share) for name, share in found.items()}
 
-    def _begun_or_new(self) -> Any:
+    def _begun_or_new(self, storage: Any) -> Any:
         """The study, checked to be this one; made where there is none."""
         import optuna
 
         study = optuna.create_study(
-            storage=None if self.run_dir is None else _storage(self.run_dir / STUDY),
+            storage=storage,
             study_name=_NAME,
             direction="maximize",
             pruner=_pruner(self.config, self.epochs),
@@ -240,7 +196,7 @@ class SharedStudy:
         if stored is None and not study.trials:
             study.set_user_attr("identity", self.identity)
         else:
-            _check_same(stored or {}, self.identity, self.run_dir)
+            check_same(stored or {}, self.identity, self.run_dir)
         return study
 
     def _trials(self) -> list[Any]:
@@ -270,16 +226,12 @@ class SharedStudy:
             place = {"number": trial.user_attrs["number"]}
             self._study.enqueue_trial(dict(trial.params), user_attrs=place)
 
-    def _lock_of(self, worker: str) -> Path:
-        assert self.run_dir is not None
-        return self.run_dir / "workers" / f"{worker}.lock"
-
     def _is_alive(self, worker: str) -> bool:
         import filelock
 
         if self.run_dir is None:
             return False
-        path = self._lock_of(worker)
+        path = _lock_of(self.run_dir, worker)
         try:
             with filelock.FileLock(path, timeout=0):
                 pass
@@ -293,6 +245,10 @@ class SharedStudy:
         if self.run_dir is None:
             return contextlib.nullcontext()
         return _held(self.run_dir / "study.lock")
+
+
+def _lock_of(run_dir: Path, worker: str) -> Path:
+    return run_dir / "workers" / f"{worker}.lock"
 
 
 def check_installed() -> None:
@@ -353,51 +309,15 @@ def _storage(path: Path) -> Any:
 def _pruner(config: TuneConfig, epochs: int) -> Any:
     import optuna
 
-    least = max(1, round(config.warmup * epochs))
+    spared = round(config.warmup * epochs)
     if config.pruner == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=config.startup, n_warmup_steps=least)
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=config.startup, n_warmup_steps=spared + 1
+        )
     if config.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(
-            min_resource=least, max_resource=epochs, reduction_factor=_REDUCTION
+            min_resource=spared + 1,
+            max_resource=max(epochs, spared + 1),
+            reduction_factor=_REDUCTION,
         )
     return optuna.pruners.NopPruner()
-
-
-def _check_same(stored: Json, present: Json, run_dir: Path | None) -> None:
-    """Refuse to go on with a study of other data, another space, recipe or search."""
-    was, now = flat(stored), flat(present)
-    changed = []
-    for name in [*now, *(name for name in was if name not in now)]:
-        if was.get(name) != now.get(name):
-            kind, _, rest = name.partition(": ")
-            changed.append(
-                f"other data: {rest}"
-                if kind == "data"
-                else f"{name} was {_shown(was, name)}, is {_shown(now, name)}"
-            )
-    if changed:
-        raise ValueError(
-            f"{run_dir} holds the study of another search (got: {'; '.join(changed)}); go on with "
-            "what it was begun with, or choose another folder"
-        )
-
-
-def flat(identity: Mapping[str, Any]) -> Json:
-    """The entries of an identity as ``part: name``, those of a recipe by their dotted names.
-
-    Example:
-        >>> flat({"recipe": {"model": {"width": 8}}, "data": {"umls": "1f"}})
-        {'recipe: model.width': 8, 'data: umls': '1f'}
-    """
-    found: Json = {}
-    for part, entries in identity.items():
-        for name, value in entries.items():
-            if part == "recipe" and isinstance(value, Mapping):
-                found |= {f"{part}: {name}.{field}": v for field, v in value.items()}
-            else:
-                found[f"{part}: {name}"] = value
-    return found
-
-
-def _shown(entries: Json, name: str) -> str:
-    return repr(entries[name]) if name in entries else "not there"

@@ -1,55 +1,32 @@
 """Search for a recipe: trials over a space of options, pruned, resumable, the best one returned."""
 
-import gc
-import hashlib
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from pyg_kgtransfer.evaluation.streaming import is_out_of_memory
-from pyg_kgtransfer.graph.entity_groups import GivenGroups
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.kg_model import GraphModel
-from pyg_kgtransfer.training.config import FREE_TO_CHANGE
 from pyg_kgtransfer.training.loss_meter import NotFiniteError
 from pyg_kgtransfer.training.progress import PlainLines, Silence, duration
 from pyg_kgtransfer.training.trainer import Trainer
-from pyg_kgtransfer.transfer.features import Features, joint_features
+from pyg_kgtransfer.transfer.features import joint_features
 from pyg_kgtransfer.transfer.pretrain import joint_objective
 from pyg_kgtransfer.transfer.ranking import Validation, validation_of
 from pyg_kgtransfer.transfer.recipe import Recipe, fresh_model, joint_batches
 from pyg_kgtransfer.transfer.search_space import SearchSpace
-from pyg_kgtransfer.transfer.study import Begun, SharedStudy, TriedRecipe, TuneConfig
+from pyg_kgtransfer.transfer.study import Begun, SharedStudy, TriedRecipe
+from pyg_kgtransfer.transfer.study_identity import identity_of
+from pyg_kgtransfer.transfer.tune_config import TuneConfig, TuneInputs
 
 _POLL_SECONDS = 0.5  # between looks at whether another process is done
-
-
-@dataclass(frozen=True, eq=False)
-class TuneInputs:
-    """What ``pretrain`` takes beside graphs and recipe, the same for all trials.
-
-    Attributes:
-        features: As ``pretrain`` takes them.
-        groups: As ``pretrain`` takes them.
-        alignment_weight: As ``pretrain`` takes it, at least 0.
-
-    Example:
-        >>> TuneInputs(alignment_weight=0.5).features is None
-        True
-    """
-
-    features: Features | None = None
-    groups: GivenGroups | None = None
-    alignment_weight: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +118,7 @@ def tune(
         space,
         config,
         run_dir,
-        identity=_identity(linked, splits, space, inputs, config),
+        identity=identity_of(linked, splits, space, inputs, config),
         epochs=max(_epochs(space)),
     )
     with study:
@@ -228,7 +205,6 @@ class _Search:
         value, reason = self._outcome(begun)
         if value is None:
             self.study.prune(begun, reason)
-            gc.collect()  # what a training that was broken off holds may hang in cycles
         else:
             self.study.complete(begun, value)
         if torch.cuda.is_initialized():
@@ -342,43 +318,3 @@ def _epochs(space: SearchSpace) -> tuple[Any, ...]:
     """How long trials may be."""
     domain = space.domains.get("training.epochs")
     return (space.recipe.training.epochs,) if domain is None else domain.probes
-
-
-def _identity(
-    linked: LinkedKG,
-    splits: Sequence[Split],
-    space: SearchSpace,
-    inputs: TuneInputs,
-    config: TuneConfig,
-) -> dict[str, Any]:
-    """What a study is the study of; a later call on it must have the same. Ready for JSON."""
-    data = {
-        "joint graph": _digest(linked.graph.fingerprint(), linked.source, linked.pairs.index),
-        **dict(zip(linked.names, linked.fingerprints, strict=True)),
-        **{f"validation facts of {s.train.name}": _digest(s.valid.triples) for s in splits},
-        "features": _digest(*(part for item in (inputs.features or {}).items() for part in item)),
-        "groups": _digest(
-            inputs.groups
-            if isinstance(inputs.groups, Tensor)
-            else repr(sorted((inputs.groups or {}).items()))
-        ),
-    }
-    recipe = asdict(space.recipe)
-    for name in FREE_TO_CHANGE:
-        if name != "max_seconds":  # it decides how far a trial comes
-            del recipe["training"][name]
-    search = {name: getattr(config, name) for name in ("seed", "pruner", "startup", "warmup")}
-    search["alignment_weight"] = inputs.alignment_weight
-    identity = {"data": data, "space": space.to_plain(), "recipe": recipe, "search": search}
-    return dict(json.loads(json.dumps(identity)))  # as it is read again
-
-
-def _digest(*parts: Tensor | str) -> str:
-    """The sha256 of tensors and texts (hexadecimal)."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Tensor):
-            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
-        else:
-            digest.update(part.encode())
-    return digest.hexdigest()
