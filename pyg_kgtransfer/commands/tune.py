@@ -15,7 +15,7 @@ from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.sources.whole_file import whole_file
 from pyg_kgtransfer.transfer.recipe import Recipe
 from pyg_kgtransfer.transfer.search_space import SearchSpace
-from pyg_kgtransfer.transfer.study import STUDY, TriedRecipe, check_installed
+from pyg_kgtransfer.transfer.study import BEGUN, STUDY, TriedRecipe, check_installed
 from pyg_kgtransfer.transfer.tune import TuneResult, tune
 from pyg_kgtransfer.transfer.tune_config import TuneConfig, TuneInputs
 
@@ -87,7 +87,8 @@ def _checked_study(out: Path) -> Path:
     """The folder of a study; what can be seen to fail is seen before any trial."""
     if out.exists() and not out.is_dir():
         raise FileExistsError(f"a folder is wanted for the study (got the file {out})")
-    if out.is_dir() and any(out.iterdir()) and not (out / STUDY).exists():
+    others = [path for path in out.iterdir() if path.name not in BEGUN] if out.is_dir() else []
+    if others and not (out / STUDY).exists():
         raise FileExistsError(f"{out} exists and holds no study, so nothing is put there")
     out.parent.mkdir(parents=True, exist_ok=True)
     there = out if out.is_dir() else out.parent

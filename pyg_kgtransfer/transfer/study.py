@@ -13,7 +13,8 @@ from pyg_kgtransfer.transfer.search_space import SearchSpace
 from pyg_kgtransfer.transfer.study_identity import check_same
 from pyg_kgtransfer.transfer.tune_config import TuneConfig
 
-STUDY = "study.db"
+STUDY, TURN, WORKERS = "study.db", "study.lock", "workers"
+BEGUN = (TURN, WORKERS)  # what is in the folder of a study before the study is
 _NAME = "tune"
 _LEAST_TO_TELL = 8  # different values from which what matters is told
 _REDUCTION = 3  # Hyperband keeps one trial in so many
@@ -244,11 +245,11 @@ class SharedStudy:
         """One process at a time decides."""
         if self.run_dir is None:
             return contextlib.nullcontext()
-        return _held(self.run_dir / "study.lock")
+        return _held(self.run_dir / TURN)
 
 
 def _lock_of(run_dir: Path, worker: str) -> Path:
-    return run_dir / "workers" / f"{worker}.lock"
+    return run_dir / WORKERS / f"{worker}.lock"
 
 
 def check_installed() -> None:

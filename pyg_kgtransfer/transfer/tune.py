@@ -178,7 +178,7 @@ class _Search:
         self.config, self.space = study.config, study.space
         shown = self.space.recipe.training.progress
         self.show = PlainLines(Console(stderr=True), 1) if shown else Silence()
-        self.began, self.done = time.monotonic(), 0
+        self.began, self.before = time.monotonic(), len(study.results())
 
     def run(self) -> None:
         """Work until all trials are done, or the time is over."""
@@ -209,7 +209,6 @@ class _Search:
             self.study.complete(begun, value)
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
-        self.done += 1
         self._tell(begun.number)
 
     def _outcome(self, begun: Begun) -> tuple[float | None, str]:
@@ -271,7 +270,7 @@ class _Search:
             first = best_of(complete)
             best = f"best {first.value:.4f} (trial {first.number})  "
         left = max(self.config.trials - len(trials), 0)
-        seconds = (time.monotonic() - self.began) / self.done * left
+        seconds = (time.monotonic() - self.began) / (len(trials) - self.before) * left
         if self.config.seconds is not None:
             seconds = min(seconds, self.config.seconds - time.monotonic() + self.began)
         why = f"pruned, {found.reason}  " if found.state == "pruned" else ""

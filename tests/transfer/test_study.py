@@ -1,6 +1,8 @@
 """A study that several processes work on, and that outlives them."""
 
-from contextlib import ExitStack
+import sqlite3
+import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def work(run_dir: Path | None, trials: int = 4, **options) -> list[tuple]:
 
 def abandon(run_dir: Path, done: int) -> None:
     """What a process leaves that dies at the trial after ``done`` others."""
-    with study(run_dir, 6) as shared:
+    with study(run_dir, 5) as shared:
         for _ in range(done):
             begun = shared.begin()
             shared.complete(begun, measure(begun.values))
@@ -51,23 +53,21 @@ def test_a_seed_gives_the_same_trials_and_they_learn() -> None:
     assert means[1] > means[0] + 0.05
 
 
-@pytest.mark.parametrize("done", [0, 1, 4])
+@pytest.mark.parametrize("done", [0, 3])
 def test_a_study_goes_on_as_if_it_had_not_been_broken_off(tmp_path: Path, done: int) -> None:
     abandon(tmp_path, done)
-    found = work(tmp_path, 6)
-    assert found == work(None, 6)
-    assert found == work(tmp_path, 6)  # nothing is left to do
+    found = work(tmp_path, 5)
+    assert found == work(None, 5)
     assert not list((tmp_path / "workers").iterdir())
-    stored = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / STUDY}")
-    states = [trial.state.name for trial in stored.trials]
-    assert sorted(states) == ["COMPLETE"] * 6 + ["FAIL"]
+    with closing(sqlite3.connect(tmp_path / STUDY)) as stored:
+        states = [state for (state,) in stored.execute("SELECT state FROM trials")]
+    assert sorted(states) == ["COMPLETE"] * 5 + ["FAIL"]
 
 
 def test_more_trials_are_as_if_asked_for_at_once(tmp_path: Path) -> None:
     work(tmp_path, 2)
-    work(tmp_path, 3)
-    assert work(tmp_path, 6) == work(None, 6)
-    assert len(work(tmp_path, 2)) == 6
+    assert work(tmp_path, 5) == work(None, 5)
+    assert len(work(tmp_path, 2)) == 5  # nothing is left to do
 
 
 def test_a_trial_that_is_given_back_is_tried_again() -> None:
@@ -136,7 +136,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"pip install pyg-kgtransfer\[tune\]. \(got no optuna\)"):
         study(None)
 
