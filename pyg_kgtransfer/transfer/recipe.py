@@ -102,20 +102,22 @@ def fit(
     A ``run_dir`` that was begun under another ``parent``, or by another ``method`` (options that
     decide where training starts), is refused.
     """
-    several = len(linked.names) > 1
-    batches = TripleBatches(
-        linked.graph.triples, recipe.batches, source=linked.source if several else None
-    )
     origin = "" if parent is None else parent.id
     origin += "" if method is None else f" {method!r}"
     return Trainer(recipe.training, run_dir, origin=origin).fit(
         model,
         objective,
-        batches,
+        joint_batches(recipe, linked),
         graph=linked.graph.tensors(),
         validate=validation_of(splits, linked, size=recipe.validation_size),
         parameter_groups=parameter_groups,
     )
+
+
+def joint_batches(recipe: Recipe, linked: LinkedKG) -> TripleBatches:
+    """The batches of a joint graph's facts, mixed over its sources where it has several."""
+    source = linked.source if len(linked.names) > 1 else None
+    return TripleBatches(linked.graph.triples, recipe.batches, source=source)
 
 
 def fresh_model(recipe: Recipe, linked: LinkedKG, features: Tensor | None = None) -> GraphModel:
