@@ -1,6 +1,7 @@
 """The pages of the site: code runs, commands parse, links lead somewhere, names are all there.
 
-``make docs`` builds the site itself, strictly.
+``make docs`` builds the site itself, strictly. Blocks of ``python`` are run, ``kgt`` lines of ``bash``
+parsed; what cannot run here (it needs a download, or other machines) is a block of ``py``.
 """
 
 import doctest
@@ -61,16 +62,15 @@ def commands() -> list[str]:
         for page in PAGES
         for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     ]
-    return sorted({line for block in blocks for line in block.replace("\\\n", " ").splitlines()})
+    lines = {line for block in blocks for line in block.replace("\\\n", " ").splitlines()}
+    return sorted(line for line in lines if line.startswith("kgt "))
 
 
 @pytest.mark.parametrize("command", commands())
 def test_a_command_in_a_page_parses(command: str) -> None:
     words = shlex.split(command, comments=True)
-    assert words.pop(0) == "kgt"
-    verb = " ".join(words[:2]) if " ".join(words[:2]) in VERBS else words[0]
-    assert verb in VERBS
-    parser(verb).parse_args(words[len(verb.split()) :])
+    verb = next(name for name in (" ".join(words[1:3]), words[1]) if name in VERBS)
+    parser(verb).parse_args(words[1 + len(verb.split()) :])
 
 
 def nav_pages(entry: object) -> Iterator[str]:
@@ -100,21 +100,16 @@ def test_links_lead_somewhere(path: str) -> None:
 
 def test_every_public_name_is_in_the_reference_once() -> None:
     rooms = "".join(made() for path, made in site.made_pages().items() if "reference/" in path)
-    shown = re.findall(
-        r"^::: ([\w.]+)\n    options:\n      heading: ([\w.]+)$", rooms, re.MULTILINE
-    )
+    entry = re.compile(r"^::: ([\w.]+)\n    options:\n      heading: ([\w.]+)$", re.MULTILINE)
+    shown = entry.findall(rooms)
     assert len(shown) == len(set(shown))
     places = {name: place for place, name in shown}
     for name in kgt.__all__:
         value = getattr(kgt, name)
         assert places[name] == f"{value.__module__}.{value.__qualname__}"
         assert f"| [`{name}`][{places[name]}] |" in rooms
-    for name in (
-        "losses.margin_loss",
-        "predictor.Answer",
-        "comparison.Comparison",
-    ):  # a room of functions; what names return
-        assert name in places
+    # a room of functions; what public functions return
+    assert {"losses.margin_loss", "predictor.Answer", "comparison.Comparison"} <= places.keys()
 
 
 def test_the_command_line_is_what_help_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +125,13 @@ def test_a_page_that_names_what_is_not_public_is_refused() -> None:
     assert site.linked_names("```\n`kgt.no`\n```") == "```\n`kgt.no`\n```"
     with pytest.raises(ValueError, match=r"`kgt\.no`, which is no public name"):
         site.linked_names("see `kgt.no`")
+
+
+def test_code_is_shown_without_prompts_and_results_as_comments() -> None:
+    page = "text\n```python\n>>> for i in (1, 2):\n...     print(i)\n1\n2\n\n```\n>>> not code"
+    assert site.without_prompts(page) == (
+        "text\n```python\nfor i in (1, 2):\n    print(i)\n# 1\n# 2\n```\n>>> not code"
+    )
 
 
 def test_docstrings_become_markdown_with_links() -> None:

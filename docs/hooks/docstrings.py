@@ -34,7 +34,8 @@ def as_markdown(text: str, path: str = "") -> str:
     """
     text = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
     text = re.sub(r"^Source: ", "**Source:** ", text, flags=re.MULTILINE)
-    text = re.sub(r"<(?=[\w|])(?!https?:)", r"\\<", text) if ">>> " not in text else text
+    text = re.sub(r"^([^>\n]*)<(?=\w)", r"\1&lt;", text, flags=re.MULTILINE)  # <h, r, t> is no HTML
+    text = text.replace("[*", r"[\*")
     return re.sub(r"``(\w+)``", lambda found: _link(found[1], path), text)
 
 

@@ -55,8 +55,8 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Make links of the public names that a page mentions, such as `kgt.link`."""
-    return linked_names(markdown)
+    """Make links of the public names that a page mentions, and code that can be copied."""
+    return without_prompts(linked_names(markdown))
 
 
 def linked_names(markdown: str) -> str:
@@ -67,6 +67,20 @@ def linked_names(markdown: str) -> str:
     """
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
     return "".join(part if part.startswith("```") else _with_links(part) for part in parts)
+
+
+def without_prompts(markdown: str) -> str:
+    """The text with its tested Python blocks as one would type them, results as comments."""
+
+    def plain(found: re.Match[str]) -> str:
+        lines = [
+            line[4:] if line.startswith((">>> ", "... ")) else f"# {line}"
+            for line in found[1].splitlines()
+            if line.strip()
+        ]
+        return "\n".join(["```python", *lines, "```"])
+
+    return re.sub(r"^```python\n(.*?)^```$", plain, markdown, flags=re.MULTILINE | re.DOTALL)
 
 
 def _with_links(text: str) -> str:
