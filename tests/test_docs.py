@@ -1,7 +1,7 @@
 """The pages of the site: code runs, commands parse, links lead somewhere, names are all there.
 
-``make docs`` builds the site itself, strictly. Blocks of ``python`` are run, ``kgt`` lines of ``bash``
-parsed; what cannot run here (it needs a download, or other machines) is a block of ``py``.
+``make docs`` builds the site itself, strictly. Blocks of ``python`` are run, ``kgt`` lines of
+``bash`` parsed; what cannot run here (it needs a download, or other machines) is a block of ``py``.
 """
 
 import doctest
@@ -19,7 +19,8 @@ import yaml
 import pyg_kgtransfer as kgt
 from pyg_kgtransfer.cli import VERBS, parser_of
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 
 
 def hook(name: str) -> ModuleType:
@@ -82,7 +83,7 @@ def nav_pages(entry: object) -> Iterator[str]:
 
 
 def test_the_navigation_has_every_page_and_no_other() -> None:
-    settings = yaml.safe_load((DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8"))
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     nav = list(nav_pages(site.on_config(SimpleNamespace(nav=settings["nav"])).nav))
     assert sorted(nav) == sorted([*map(name_of, PAGES), *site.made_pages()])
 
@@ -125,6 +126,17 @@ def test_a_page_that_names_what_is_not_public_is_refused() -> None:
     assert site.linked_names("```\n`kgt.no`\n```") == "```\n`kgt.no`\n```"
     with pytest.raises(ValueError, match=r"`kgt\.no`, which is no public name"):
         site.linked_names("see `kgt.no`")
+
+
+def test_messages_that_are_explained_are_said_somewhere() -> None:
+    text = (DOCS / "guides" / "troubleshooting.md").read_text(encoding="utf-8")
+    code = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "pyg_kgtransfer").rglob("*.py"))
+    said = re.sub(r'"\s*\n\s*f?"', "", code)  # literals over several lines
+    messages = re.findall(r"^\| `(.*?)` \|", text, re.MULTILINE)
+    assert len(messages) > 8
+    for message in messages:
+        for part in re.split(r"\b[XY]\b", message):
+            assert part.strip() in said, message
 
 
 def test_code_is_shown_without_prompts_and_results_as_comments() -> None:
