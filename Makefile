@@ -8,7 +8,7 @@ QUICK ?= --quick
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 1000
 
-.PHONY: demo test lint ext bench clean
+.PHONY: demo test lint ext docs bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/kgt demo
@@ -27,6 +27,11 @@ ext: $(VENV)/.ready
 	$(PIP) install -c constraints.txt wheel
 	$(PIP) install --no-build-isolation -c constraints.txt torch-scatter torch-sparse
 
+# The site, in site/: pages that are made are made anew, and a link that leads nowhere stops it.
+docs: $(VENV)/.ready
+	$(PIP) install -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(VENV)/.ready
 	$(PIP) install -c constraints.txt -e ".[bench,text]"
 	$(BIN)/python -m benchmarks.jplr_atlas $(QUICK) --out runs/bench/jplr_atlas.json
@@ -37,7 +42,7 @@ bench: $(VENV)/.ready
 		$(BIN)/python -m benchmarks.$$name $(QUICK) --out runs/bench/$$name.json || exit 1; done
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs site
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): PyTorch, PyTorch Geometric and the rest, once (a few minutes) ..."

@@ -10,33 +10,33 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import pyg_kgtransfer
 from pyg_kgtransfer.process import prepare
 
 VERBS = {
-    "demo": "a teacher on three graphs of the world, a student, and what the transfer gained",
+    "demo": "run it all on three graphs of the world: teacher, student, what the transfer gained",
     "link": "find which entities of two graphs are the same; write them to a file",
     "pretrain": "train one model over several linked graphs, or over one",
     "tune": "search for the options by which pretrain does best on validation facts",
     "distill": "train a student for one graph, taught by a pre-trained model",
     "kg-fit": "train a model that starts from texts and stays near their clusters",
-    "glove": "vectors of words from running text, alone or jointly with a graph's facts",
+    "glove": "learn vectors of words from running text, alone or jointly with a graph's facts",
     "finetune": "move a trained model to another graph and train it on there",
     "adapt": "move a trained model to another graph until the two look alike to it",
     "few-shot": "teach a trained model relations or entities that it does not know, by a few facts",
-    "zero-shot": "a foundation model on a graph that it has never seen, without training",
+    "zero-shot": "let a foundation model rank the facts of a graph it has never seen, untrained",
     "evaluate": "rank the held-out facts of a graph: MRR, hits@k, filtered, both sides",
-    "calibrate": "learn what a model's scores are worth: probabilities, kept with it",
+    "calibrate": "turn a model's scores into probabilities, kept with it",
     "predict": "ask a model by name: the best tails, heads or relations",
     "words": "ask vectors of words: neighbours, analogies, agreement with people",
     "hierarchy make": "cluster entities by their texts, refine the tree, write it to a file",
-    "hierarchy show": "the tree around an entity, and a picture of it",
-    "rules": "rules that the facts of a graph follow, and how many facts each proposes",
-    "info": "what is in a checkpoint or a data set, where it comes from, what leaks",
-    "doctor": "versions, devices and extras of this installation",
+    "hierarchy show": "show the tree around an entity, and draw it",
+    "rules": "find rules that the facts of a graph follow, and how many facts each proposes",
+    "info": "tell what is in a checkpoint or a data set, where it comes from, what leaks",
+    "doctor": "tell versions, devices and extras of this installation",
 }
 _KINDS = {
     "int": "a whole number",
@@ -57,13 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
-        print(_overview(), file=sys.stdout if given else sys.stderr)
+        print(overview(VERBS), file=sys.stdout if given else sys.stderr)
         return 0 if given else WRONG
     if given[0] == "--version":
         print(pyg_kgtransfer.__version__)
         return 0
     words = 2 if " ".join(given[:2]) in VERBS else 1
     verb = " ".join(given[:words])
+    below = {known: what for known, what in VERBS.items() if known.startswith(f"{verb} ")}
+    if below and len(given) > 1 and given[1] in ("-h", "--help"):  # kgt hierarchy --help
+        print(overview(below))
+        return 0
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -103,14 +107,17 @@ def in_words(error: Exception) -> str:
 
 def _run(verb: str, arguments: list[str]) -> int:
     """Parse, run and report one verb."""
-    module = re.sub(r"\W", "_", verb)
-    command = importlib.import_module(f"pyg_kgtransfer.commands.{module}")
+    from pyg_kgtransfer.commands.help import asked_topic, explanation
     from pyg_kgtransfer.serving.report import console
 
-    parser = _parser(verb, command)
+    command, parser = _command(verb), parser_of(verb)
+    topic = asked_topic(arguments)
+    if topic is not None:
+        print(explanation(parser, topic))
+        return 0
     try:
         parsed = parser.parse_args(arguments)
-    except SystemExit as done:  # --help, --print_config
+    except SystemExit as done:  # --print_config
         return int(done.code or 0)
     except argparse.ArgumentError as error:
         known = re.findall(r"--[\w.]+", parser.format_help())
@@ -123,15 +130,19 @@ def _run(verb: str, arguments: list[str]) -> int:
     return 0
 
 
-def _parser(verb: str, command: Any) -> Any:
-    """The parser of one verb."""
+def parser_of(verb: str) -> Any:
+    """The parser (jsonargparse) of the options of one verb of ``VERBS``."""
     from jsonargparse import ArgumentParser
 
+    from pyg_kgtransfer.commands.help import PlainHelp
+
+    command = _command(verb)
     parser = ArgumentParser(
         prog=f"kgt {verb}",
         usage=f"{command.USAGE} [options]",
         description=f"{VERBS[verb][0].upper()}{VERBS[verb][1:]}.",
         exit_on_error=False,
+        formatter_class=PlainHelp,
     )
     command.add_arguments(parser)
     parser.add_argument(
@@ -141,6 +152,10 @@ def _parser(verb: str, command: Any) -> Any:
         "--config", action="config", metavar="FILE", help="read options from a YAML file"
     )
     return parser
+
+
+def _command(verb: str) -> Any:
+    return importlib.import_module(f"pyg_kgtransfer.commands.{re.sub(r'[ -]', '_', verb)}")
 
 
 def _option_in_words(message: str, known: Sequence[str]) -> str:
@@ -171,16 +186,17 @@ def _option_in_words(message: str, known: Sequence[str]) -> str:
     return f"{text}; did you mean {near[0]}?" if near else text
 
 
-def _overview() -> str:
-    """What ``kgt --help`` says."""
-    width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items())
+def overview(verbs: Mapping[str, str]) -> str:
+    """What ``kgt --help`` says, of these verbs."""
+    width = max(map(len, verbs))
+    lines = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in verbs.items())
     return (
         "usage: kgt VERB [options]\n\n"
         "Carry what was learned on some knowledge graphs over to another.\n\n"
-        f"verbs:\n{verbs}\n\n"
-        "'kgt VERB --help' tells the options of a verb. Each takes --json (one JSON object on\n"
-        "stdout), --config FILE.yaml, and --print_config, which prints such a file.\n"
+        f"verbs:\n{lines}\n\n"
+        "'kgt VERB --help' tells the options of a verb, 'kgt VERB --help all' its settings, too.\n"
+        "Each takes --json (one JSON object on stdout), --config FILE.yaml, and --print_config,\n"
+        "which prints such a file.\n"
         "'kgt --version' prints the version."
     )
 

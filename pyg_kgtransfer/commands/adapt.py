@@ -15,7 +15,7 @@ from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.transfer.adapt import AdaptConfig, adapt
 
-USAGE = "kgt adapt --checkpoint CHECKPOINT --data DATA [--links FILE] --out DIR"
+USAGE = "kgt adapt --checkpoint DIR --data DATA [--links FILE] --out DIR"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

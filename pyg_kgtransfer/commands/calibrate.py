@@ -15,12 +15,14 @@ from pyg_kgtransfer.training.checkpoint_format import GRAPH, INDEX, LINKS, NAMES
 from pyg_kgtransfer.training.durable_files import standing_folder
 from pyg_kgtransfer.transfer.calibrate import calibrate
 
-USAGE = "kgt calibrate --checkpoint CHECKPOINT --data DATA [--method platt] [--out DIR]"
+USAGE = "kgt calibrate --checkpoint DIR --data DATA [--method platt] [--out DIR]"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The arguments of ``kgt calibrate``."""
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="the model")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="the model, a checkpoint"
+    )
     parser.add_argument(
         "--data",
         required=True,

@@ -31,7 +31,7 @@ from pyg_kgtransfer.transfer.distill import DistillConfig, distill
 from pyg_kgtransfer.transfer.ranking import own_alignment
 
 log = logging.getLogger(__name__)
-USAGE = "kgt distill --teacher CHECKPOINT --data DATA [--links FILE] --out DIR"
+USAGE = "kgt distill --teacher DIR --data DATA [--links FILE] --out DIR"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

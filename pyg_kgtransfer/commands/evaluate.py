@@ -20,12 +20,14 @@ from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.transfer.bias import measure_bias
 from pyg_kgtransfer.transfer.ranking import evaluate
 
-USAGE = "kgt evaluate --checkpoint CHECKPOINT --data DATA [--part test] [--bias true]"
+USAGE = "kgt evaluate --checkpoint DIR --data DATA [--part test] [--bias true]"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The arguments of ``kgt evaluate``."""
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="the model")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="the model, a checkpoint"
+    )
     parser.add_argument(
         "--data",
         required=True,

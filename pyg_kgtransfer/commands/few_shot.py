@@ -9,12 +9,14 @@ from pyg_kgtransfer.sources.files import read_triples
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.transfer.few_shot import FewShotConfig, few_shot
 
-USAGE = "kgt few-shot --checkpoint CHECKPOINT --facts FILE --out DIR"
+USAGE = "kgt few-shot --checkpoint DIR --facts FILE --out DIR"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The arguments of ``kgt few-shot``."""
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="the model")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="the model, a checkpoint"
+    )
     parser.add_argument(
         "--facts",
         required=True,

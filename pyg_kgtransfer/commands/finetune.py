@@ -15,7 +15,7 @@ from pyg_kgtransfer.serving import report
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.transfer.finetune import FinetuneConfig, finetune
 
-USAGE = "kgt finetune --checkpoint CHECKPOINT --data DATA [--links FILE] --out DIR"
+USAGE = "kgt finetune --checkpoint DIR --data DATA [--links FILE] --out DIR"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -35,7 +35,9 @@ def add_arguments(parser: ArgumentParser) -> None:
             f"--{side}",
             required=True,
             metavar="DATA",
-            help=f"the {side} graph: a checkpoint (its graph), {DATA_HELP}",
+            help=f"the {side} graph: a checkpoint (its graph), {DATA_HELP}"
+            if side == "left"
+            else "the right graph, named in the same ways",
         )
     parser.add_argument(
         "--by",

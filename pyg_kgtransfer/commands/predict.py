@@ -9,13 +9,15 @@ from pyg_kgtransfer.serving.predictor import OnUnknown, Predictor
 from pyg_kgtransfer.sources.files import read_triples
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 
-USAGE = "kgt predict --checkpoint CHECKPOINT --head X --relation R [-k 10]   (or --tail Y)"
+USAGE = "kgt predict --checkpoint DIR --relation R (--head X | --tail Y) [-k 10]"
 ROLES = ("head", "relation", "tail")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The arguments of ``kgt predict``."""
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="the model")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="the model, a checkpoint"
+    )
     for role in ROLES:
         what = "a relation" if role == "relation" else "an entity, by name or by its only label"
         parser.add_argument(

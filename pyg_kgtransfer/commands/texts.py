@@ -38,7 +38,7 @@ class Endpoint:
     """Where a language model is; its key is read from the environment (OPENAI_API_KEY) alone.
 
     Attributes:
-        model: Its name there.
+        model: Its name at that address.
         base_url: Any endpoint that speaks OpenAI's protocol; ``None``: OpenAI's own.
         timeout: Seconds to wait for an answer.
     """

@@ -127,7 +127,7 @@ def contrastive_loss(left: Tensor, right: Tensor, *, temperature: float) -> Tens
     Args:
         left: [P, D].
         right: [P, D].
-        temperature: > 0, in units of the cosine.
+        temperature: Above 0, in units of the cosine.
 
     Source: van den Oord et al. 2018, arXiv 1807.03748, eq. 4, both directions averaged.
     """

@@ -25,7 +25,7 @@ class ClusterOptions:
         thresholds: Cosine distances at which the dendrogram is tried, each in (0, 2).
         max_exact: Up to so many entities every pair is compared (8 bytes a pair, twice); above,
             entities are put in ``num_groups`` groups first, whose means are compared.
-        num_groups: At least 2.
+        num_groups: Groups of more entities than that, at least 2.
         sample_size: Entities whose silhouette is measured, at least 3.
         seed: Of the sample and the groups.
 

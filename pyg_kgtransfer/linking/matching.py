@@ -22,7 +22,7 @@ CHUNK = 1024  # left entities compared at once
 
 @dataclass(frozen=True)
 class SimilarityOptions:
-    """How ``match_similar`` compares labels.
+    """How ``match_similar`` (``kgt link --by similarity``) compares labels.
 
     Attributes:
         threshold: Least Jaccard similarity of a pair, in (0, 1].

@@ -49,8 +49,8 @@ class ModelConfig:
             only ``width`` and ``layers`` count (64 and 6 in ULTRA).
         decoder: "transe_l1", "transe_l2", "transr", "distmult", "complex", "rotate", "protate",
             "hake", "tucker" or "conve"; the last two need ``reciprocal``.
-        width: D, of entity vectors, at least 1; even for complex, rotate and hake, a product of a
-            number of at least 2 and one of at least 3 for conve.
+        width: Width D of entity vectors, at least 1; even for complex, rotate and hake, a product
+            of a number of at least 2 and one of at least 3 for conve.
         layers: Message-passing layers, at least 1; a shallow encoder has none whatever it says.
         dropout: In [0, 1), after each layer; on the entity vectors of a shallow encoder.
         operator: "sub", "mult" or "corr": how CompGCN composes entity and relation.

@@ -52,7 +52,7 @@ class OpenAIChat:
     """A chat model behind an OpenAI-compatible endpoint.
 
     Args:
-        model: Its name there.
+        model: Its name at that address.
         base_url: The endpoint, any that speaks the protocol; ``None``: OpenAI's.
         timeout: Seconds to wait for an answer, above 0.
         key_variable: The environment variable that holds the key, the only place it is read from.

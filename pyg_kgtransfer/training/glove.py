@@ -31,7 +31,7 @@ class GloVeTraining:
     or more for billions.
 
     Attributes:
-        width: D, at least 1.
+        width: Width D of the vectors, at least 1.
         epochs: Passes over the pairs, at least 1.
         learning_rate: Of AdaGrad, above 0.
         x_max: Counts from which a pair weighs 1, above 0.

@@ -30,7 +30,7 @@ class AdaptConfig:
     Attributes:
         method: ``"mmd"`` (the discrepancy itself is a loss) or ``"adversary"`` (a classifier whose
             gradient is reversed).
-        weight: Of it beside the link prediction loss, at least 0.
+        weight: Of the method's loss beside that of link prediction, at least 0.
         sample_size: Entities of each domain in a step, at most; at least 2.
         new_rows: Where rows of names that the model does not know start.
 

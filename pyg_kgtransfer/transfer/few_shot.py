@@ -43,14 +43,14 @@ class FewShotConfig:
     """How new rows are found.
 
     Attributes:
-        start: Of a new relation's vector: ``"prototype"``, in closed form from its pairs of known
-            entities (TransE, DistMult, ComplEx, RotatE under a shallow encoder; else as
+        start: Where a new relation's vector starts: ``"prototype"``, in closed form from its pairs
+            of known entities (TransE, DistMult, ComplEx, RotatE under a shallow encoder; else as
             ``"mean"``), the ``"mean"`` of all relations, or ``"fresh"``. New entities start at the
             mean, or fresh, or with ``"encode"`` at zero, so that an encoder with layers makes them
             of what it hears from the support (see ``ModelConfig.masking``); relations take the mean
             then.
-        steps: Of gradient, on the new rows alone; 0: the start is the answer.
-        learning_rate: Of Adam, above 0.
+        steps: Steps of gradient, on the new rows alone; 0: the start is the answer.
+        learning_rate: Learning rate of Adam, above 0.
         objective: What the steps minimise.
         replay: What each old fact weighs beside each support fact, at least 0, for new entities:
             their vectors learn where they are no answer, too. With 1 old questions are answered as

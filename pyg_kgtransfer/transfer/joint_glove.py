@@ -38,10 +38,10 @@ class JointGloVeConfig:
         final_alpha: At the end, reached linearly; ``None``: as at first.
         by: Which words are an entity's, see ``entity_words``.
         accents: Accents matter where words and labels are compared.
-        word_rate: Learning rate of words, in that of the model; above 0.
+        word_rate: Learning rate of words, as a multiple of the model's; above 0.
         warm_epochs: Passes over all pairs before, of words alone; at least 0. After them, or where
             vectors to begin from are given, entities begin at the mean of their words.
-        words: Of the words' loss, and how words meet entities.
+        words: The words' loss, and how words meet entities.
 
     Raises:
         ValueError: If a weight is out of range.

@@ -33,7 +33,8 @@ class KGFitConfig:
     L = link_weight L_link + L_hierarchy, see ``HierarchyOptions`` for the weights inside.
 
     Attributes:
-        link_weight: zeta_3, above 0; the paper tunes it per run between 2 and 12.
+        link_weight: Weight of the link prediction loss (zeta_3), above 0; the paper tunes it per
+            run between 2 and 12.
         constraints: Weights of cohesion, separation, hierarchical distance and anchor.
         match_scale: Bring text vectors to the size from which the decoder's vectors start, so that
             neither part of the mixture drowns the other; all constraints are cosines and do not
@@ -43,7 +44,7 @@ class KGFitConfig:
         text_start: How near to their text vectors the free vectors begin, in [0, 1]: 0: at random,
             as in the paper; 1: there. With a recipe whose ``share`` is 1 they begin at their texts,
             and nothing is frozen, by which TransE gained most on sparse graphs.
-        adapter_rate: Learning rate of that map, in that of the rest; above 0.
+        adapter_rate: Learning rate of that map, as a multiple of the model's; above 0.
 
     Raises:
         ValueError: If a number is out of range.
