@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
     from pyg_kgtransfer.graph.known_triples import KnownTriples
     from pyg_kgtransfer.graph.leakage import leakage_report
+    from pyg_kgtransfer.graph.neighbours import FanOut, Neighbours
     from pyg_kgtransfer.graph.rules import Rule, mine_rules, propose_facts
     from pyg_kgtransfer.graph.splits import (
         HeldOut,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.models.foundation import FoundationModel, relation_graph
     from pyg_kgtransfer.models.inputs import EntityInput, Features, Lookup, Shallow, TextMixture
     from pyg_kgtransfer.models.kg_model import GraphModel, KGModel
+    from pyg_kgtransfer.models.mapped_features import MappedFeatures
     from pyg_kgtransfer.models.matrix_decoders import ConvE, TransR, TuckER
     from pyg_kgtransfer.models.phase_decoders import HAKE, PRotatE
     from pyg_kgtransfer.models.rgcn import RGCN, RGCNConv
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
     from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
+    from pyg_kgtransfer.objectives.sampled import OnNeighbours
     from pyg_kgtransfer.objectives.self_supervision import (
         ContrastiveViews,
         MaskedEdges,
@@ -99,8 +102,11 @@ if TYPE_CHECKING:
         write_nested_hierarchy,
     )
     from pyg_kgtransfer.sources.llm import LLM, LLMOptions, OpenAIChat
+    from pyg_kgtransfer.sources.mapped import read_features, read_mapped, write_mapped
     from pyg_kgtransfer.sources.refinement import RefineOptions, refine
     from pyg_kgtransfer.sources.refiners import LLMRefiner, LocalRefiner
+    from pyg_kgtransfer.sources.synthetic import planted
+    from pyg_kgtransfer.sources.synthetic_large import LargeOptions, large_planted
     from pyg_kgtransfer.sources.text import CachedText, SentenceText, TfidfText, text_vectors
     from pyg_kgtransfer.sources.word_vectors import (
         WordVectors,
@@ -112,6 +118,8 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.training.config import TrainConfig
     from pyg_kgtransfer.training.foundation_weights import read_foundation, write_foundation
     from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
+    from pyg_kgtransfer.training.partitioned import Partition
+    from pyg_kgtransfer.training.rowwise_adagrad import RowwiseAdagrad
     from pyg_kgtransfer.training.trainer import Trainer
     from pyg_kgtransfer.transfer.adapt import AdaptConfig, adapt
     from pyg_kgtransfer.transfer.bias import measure_bias
@@ -130,6 +138,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
     from pyg_kgtransfer.transfer.kg_fit import KGFitConfig, kg_fit
     from pyg_kgtransfer.transfer.pretrain import pretrain
+    from pyg_kgtransfer.transfer.pretrain_partitioned import PartitionedModel, pretrain_partitioned
     from pyg_kgtransfer.transfer.ranking import evaluate, ranking_of
     from pyg_kgtransfer.transfer.recipe import Recipe
     from pyg_kgtransfer.transfer.zero_shot import zero_shot
@@ -138,6 +147,20 @@ __version__ = "0.1.0"
 
 # Where each public name is, under which name there.
 _HOMES = {
+    "planted": "sources.synthetic",
+    "PartitionedModel": "transfer.pretrain_partitioned",
+    "OnNeighbours": "objectives.sampled",
+    "FanOut": "graph.neighbours",
+    "Neighbours": "graph.neighbours",
+    "RowwiseAdagrad": "training.rowwise_adagrad",
+    "LargeOptions": "sources.synthetic_large",
+    "large_planted": "sources.synthetic_large",
+    "MappedFeatures": "models.mapped_features",
+    "read_features": "sources.mapped",
+    "write_mapped": "sources.mapped",
+    "read_mapped": "sources.mapped",
+    "pretrain_partitioned": "transfer.pretrain_partitioned",
+    "Partition": "training.partitioned",
     "KGFitConfig": "transfer.kg_fit",
     "kg_fit": "transfer.kg_fit",
     "ClusterOptions": "graph.clustering",
@@ -339,6 +362,7 @@ __all__ = [
     "EntityInput",
     "EntityWords",
     "Episode",
+    "FanOut",
     "FeatureDistillation",
     "Features",
     "FewShotConfig",
@@ -364,21 +388,27 @@ __all__ = [
     "LLMOptions",
     "LLMRefiner",
     "LabelledTriples",
+    "LargeOptions",
     "LinkPrediction",
     "LinkPredictionResult",
     "LinkedKG",
     "LocalRefiner",
     "Lookup",
+    "MappedFeatures",
     "MaskedEdges",
     "Mixture",
     "ModelConfig",
     "NegativeSampling",
+    "Neighbours",
     "Objective",
     "ObjectiveConfig",
+    "OnNeighbours",
     "OneVsAll",
     "OpenAIChat",
     "PRotatE",
     "Pairs",
+    "Partition",
+    "PartitionedModel",
     "PredictionDistillation",
     "Predictor",
     "ProposedFacts",
@@ -389,6 +419,7 @@ __all__ = [
     "RelationalCSR",
     "Representations",
     "RotatE",
+    "RowwiseAdagrad",
     "Rule",
     "SentenceText",
     "Shallow",
@@ -429,6 +460,7 @@ __all__ = [
     "inductive_split",
     "joint_glove",
     "kg_fit",
+    "large_planted",
     "leakage_report",
     "link",
     "linked_subgraph",
@@ -443,16 +475,20 @@ __all__ = [
     "measure_bias",
     "mine_rules",
     "neighbours",
+    "planted",
     "plot_bias",
     "plot_reliability",
     "pretrain",
+    "pretrain_partitioned",
     "propose_facts",
     "random_split",
     "ranking_of",
     "read_entity_groups",
     "read_entity_text",
+    "read_features",
     "read_foundation",
     "read_hierarchy",
+    "read_mapped",
     "read_nested_hierarchy",
     "read_split",
     "read_triples",
@@ -467,6 +503,7 @@ __all__ = [
     "word_similarity",
     "write_foundation",
     "write_hierarchy",
+    "write_mapped",
     "write_nested_hierarchy",
     "write_triples",
     "write_word_vectors",

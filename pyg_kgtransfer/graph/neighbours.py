@@ -22,6 +22,10 @@ class FanOut:
 
     Raises:
         ValueError: If there is no step, or one draws nothing.
+
+    Example:
+        >>> FanOut((10, 5), per_relation=True).numbers
+        (10, 5)
     """
 
     numbers: tuple[int, ...]

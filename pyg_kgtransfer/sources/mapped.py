@@ -83,6 +83,13 @@ def read_mapped(folder: Path | str) -> Split:
     Raises:
         FileNotFoundError: If there is no graph, or a file of it is missing.
         ValueError: If it is of another format, or a file was changed or cut off.
+
+    Example:
+        >>> import tempfile
+        >>> import pyg_kgtransfer as kgt
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     read_mapped(write_mapped(kgt.planted(24), folder)).train.num_entities
+        24
     """
     folder = Path(folder)
     index = _index(folder)
@@ -112,6 +119,14 @@ def read_features(folder: Path | str) -> dict[str, Tensor]:
     Raises:
         FileNotFoundError: As ``read_mapped``.
         ValueError: As ``read_mapped``.
+
+    Example:
+        >>> import tempfile
+        >>> import pyg_kgtransfer as kgt
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_mapped(kgt.planted(24), folder, features={"text": torch.eye(24)})
+        ...     kgt.MappedFeatures(read_features(path)["text"], 8)(torch.tensor([3])).shape
+        torch.Size([1, 8])
     """
     _index(Path(folder))
     prefix = "feature."

@@ -25,6 +25,10 @@ class LargeOptions:
 
     Raises:
         ValueError: If a number is out of range.
+
+    Example:
+        >>> LargeOptions().num_triples  # those of ogbl-wikikg2
+        16109182
     """
 
     num_entities: int = 2_500_604
