@@ -35,6 +35,7 @@ def write_mapped(
 
     Example:
         >>> import tempfile
+        >>> import torch
         >>> import pyg_kgtransfer as kgt
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_mapped(kgt.planted(24), folder, features={"degree": torch.ones(24)})
@@ -122,6 +123,7 @@ def read_features(folder: Path | str) -> dict[str, Tensor]:
 
     Example:
         >>> import tempfile
+        >>> import torch
         >>> import pyg_kgtransfer as kgt
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_mapped(kgt.planted(24), folder, features={"text": torch.eye(24)})
