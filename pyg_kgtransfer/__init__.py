@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.evaluation.entity_alignment import EntityAlignment
     from pyg_kgtransfer.evaluation.link_prediction import LinkPrediction
     from pyg_kgtransfer.evaluation.result import LinkPredictionResult
+    from pyg_kgtransfer.evaluation.supplied_ranking import SuppliedRanking
     from pyg_kgtransfer.evaluation.triple_classification import (
         LabelledTriples,
         TripleClassification,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         inductive_split,
         random_split,
     )
+    from pyg_kgtransfer.graph.supplied_negatives import SuppliedNegatives
     from pyg_kgtransfer.graph.vocabulary import Vocabulary
     from pyg_kgtransfer.kernels.engines import forced_engine
     from pyg_kgtransfer.kernels.relational_csr import RelationalCSR
@@ -103,6 +105,7 @@ if TYPE_CHECKING:
     )
     from pyg_kgtransfer.sources.llm import LLM, LLMOptions, OpenAIChat
     from pyg_kgtransfer.sources.mapped import read_features, read_mapped, write_mapped
+    from pyg_kgtransfer.sources.ogb import load_ogb
     from pyg_kgtransfer.sources.refinement import RefineOptions, refine
     from pyg_kgtransfer.sources.refiners import LLMRefiner, LocalRefiner
     from pyg_kgtransfer.sources.synthetic import planted
@@ -214,6 +217,7 @@ _HOMES = {
     "KnownTriples": "graph.known_triples",
     "HeldOut": "graph.splits",
     "Split": "graph.splits",
+    "SuppliedNegatives": "graph.supplied_negatives",
     "few_shot_split": "graph.splits",
     "inductive_split": "graph.splits",
     "random_split": "graph.splits",
@@ -222,6 +226,7 @@ _HOMES = {
     "read_triples": "sources.files",
     "write_triples": "sources.files",
     "load_dataset": "sources.datasets:load",
+    "load_ogb": "sources.ogb",
     "load_atlas": "sources.atlas",
     "Alignment": "linking.alignment",
     "Pairs": "linking.alignment",
@@ -306,6 +311,7 @@ _HOMES = {
     "Checkpoint": "training.checkpoint",
     "LinkPrediction": "evaluation.link_prediction",
     "LinkPredictionResult": "evaluation.result",
+    "SuppliedRanking": "evaluation.supplied_ranking",
     "LabelledTriples": "evaluation.triple_classification",
     "TripleClassification": "evaluation.triple_classification",
     "EntityAlignment": "evaluation.entity_alignment",
@@ -424,6 +430,8 @@ __all__ = [
     "SentenceText",
     "Shallow",
     "Split",
+    "SuppliedNegatives",
+    "SuppliedRanking",
     "Teacher",
     "TextMixture",
     "TfidfText",
@@ -469,6 +477,7 @@ __all__ = [
     "load_dataset",
     "load_descriptions",
     "load_inductive",
+    "load_ogb",
     "match_keys",
     "match_labels",
     "match_similar",

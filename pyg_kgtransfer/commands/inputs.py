@@ -19,6 +19,7 @@ from pyg_kgtransfer.sources.dataset_table import DATASETS
 from pyg_kgtransfer.sources.datasets import load, load_dbp5l_links
 from pyg_kgtransfer.sources.files import read_split, read_triples
 from pyg_kgtransfer.sources.folders import read_dglke, read_openke
+from pyg_kgtransfer.sources.ogb import OGB, load_ogb
 from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
 from pyg_kgtransfer.training.checkpoint_format import INDEX
 from pyg_kgtransfer.training.durable_files import standing_folder
@@ -27,8 +28,9 @@ ATLAS = "atlas"
 ATLAS_GRAPHS = ("geonames", "cldr", "iso")
 DBP5L = "dbp-5l/"
 DATA_HELP = (
-    "'atlas' (the world, comes with this package), a named data set, a folder with train, valid "
-    "and test tables, or one table of triples (head, relation, tail; tab-separated, or .csv)"
+    "'atlas' (the world, comes with this package), a named data set (ogbl-biokg and ogbl-wikikg2 "
+    "with their negatives), a folder with train, valid and test tables, or one table of triples "
+    "(head, relation, tail; tab-separated, or .csv)"
 )
 
 
@@ -48,6 +50,8 @@ def load_split(text: str) -> Split:
         return _atlas_split(load_atlas(), text.partition(":")[2] or ATLAS_GRAPHS[0])
     if text.casefold() in DATASETS:
         return load(text)
+    if text.casefold() in OGB:
+        return load_ogb(text)
     name, path = _named_path(text)
     if _is_checkpoint(path):
         raise ValueError(f"{path} is a checkpoint, not data: pass it as the model")
@@ -237,7 +241,7 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _nearest(text: str) -> str:
     """What may have been meant, as the end of a sentence."""
-    known = [ATLAS, *DATASETS]
+    known = [ATLAS, *DATASETS, *OGB]
     near = difflib.get_close_matches(text.casefold(), known, n=3, cutoff=0.5)
     listed = ", ".join(map(repr, near or known))
     return f", and no data set of that name; {'nearest' if near else 'known'}: {listed}"

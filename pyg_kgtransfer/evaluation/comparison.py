@@ -241,6 +241,12 @@ def _check_comparable(baseline: LinkPredictionResult, other: LinkPredictionResul
             "candidates in both (got other counts; compare known facts and candidates of "
             f"{dict(baseline.protocol)} and {dict(other.protocol)})"
         )
+    negatives = [each.protocol.get("negatives") for each in (baseline, other)]
+    if negatives[0] != negatives[1]:
+        raise ValueError(
+            "two results can be compared under one protocol only: ranks among supplied negatives "
+            f"are none among all entities (got {negatives[0]!r} and {negatives[1]!r})"
+        )
 
 
 def _check_options(count: int, copyable: Tensor | None, samples: int, level: float) -> None:

@@ -104,9 +104,10 @@ class LinkPredictionResult:
 
     def __repr__(self) -> str:
         metrics = self.metrics()
+        among = ", among supplied negatives" if "negatives" in self.protocol else ""
         return (
             f"LinkPredictionResult({len(self):,} triples, MRR {metrics['mrr']:.3f}, "
-            f"hits@10 {metrics['hits@10']:.3f})"
+            f"hits@10 {metrics['hits@10']:.3f}{among})"
         )
 
     def metrics(self) -> dict[str, float]:

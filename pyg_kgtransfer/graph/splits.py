@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
+from pyg_kgtransfer.graph.supplied_negatives import SuppliedNegatives
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,11 @@ class HeldOut:
     Attributes:
         triples: [T, 3] int64, ids of the split's training graph.
         role: ``"valid"`` or ``"test"``.
+        negatives: Wrong answers that a data set supplies for each of them, to rank the true ones
+            among; ``None``: they are ranked among all entities.
+
+    Raises:
+        ValueError: If there are not as many rows of negatives as triples.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -33,6 +39,14 @@ class HeldOut:
 
     triples: Tensor
     role: Literal["valid", "test"]
+    negatives: SuppliedNegatives | None = None
+
+    def __post_init__(self) -> None:
+        if self.negatives is not None and len(self.negatives) != len(self.triples):
+            raise ValueError(
+                f"each of {len(self.triples):,} held-out facts needs a row of supplied negatives "
+                f"(got {len(self.negatives):,} rows)"
+            )
 
     def __len__(self) -> int:
         return len(self.triples)

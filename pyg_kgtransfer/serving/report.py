@@ -135,6 +135,12 @@ def protocol_text(protocol: Mapping[str, object]) -> str:
     """
     sides = protocol["sides"]
     asked = " and ".join(sides) if isinstance(sides, list) else str(sides)
+    if "negatives" in protocol:
+        return (
+            f"{protocol['split']}: {cell(protocol['triples'])} facts, {asked} asked, each answer "
+            f"among negatives ({protocol['negatives']}), not among all "
+            f"{cell(protocol['entities'])} entities; ties: {protocol['ties']}."
+        )
     return (
         f"{protocol['split']}: {cell(protocol['triples'])} facts, {asked} asked, among "
         f"{cell(protocol['candidates'])} entities, filtered by {cell(protocol['filter_splits'])}; "

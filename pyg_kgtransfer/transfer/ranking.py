@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pyg_kgtransfer.evaluation.link_prediction import LinkPrediction
 from pyg_kgtransfer.evaluation.result import Groups, LinkPredictionResult
+from pyg_kgtransfer.evaluation.supplied_ranking import Moved, SuppliedRanking
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.graph.splits import HeldOut, Split
@@ -118,17 +119,8 @@ def ranking_of(
         torch.Size([2, 2])
     """
     own = LinkPrediction.from_split(split, role, memory_mb=memory_mb)
-    triples = own.triples
-    if size is not None and size < len(triples):
-        order = torch.randperm(len(triples), generator=torch.Generator().manual_seed(0))
-        triples = triples[order[:size].sort().values]
-    place = place_in(split.train, alone(split.train) if reader is None else reader)
-    lacking = int((place.entity_map < 0).sum())
-    if lacking:
-        raise ValueError(
-            f"to rank facts of {split.train.name!r} the model must know all its entities (got a "
-            f"model that lacks {lacking:,} of {len(place.entity_map):,})"
-        )
+    triples = own.triples[_sample(len(own.triples), size)]
+    place = _whole_place(split, reader)
     parts = {"train": split.train.triples, "valid": split.valid.triples, "test": split.test.triples}
     known = KnownTriples(
         [place.moved(parts[part]) for part in own.filter_splits],
@@ -136,17 +128,83 @@ def ranking_of(
         num_relations=place.graph.num_relations,
         symmetric=place.relation_map[list(split.symmetric)].tolist(),
     )
-    popularity = torch.zeros(place.graph.num_entities, dtype=torch.long)
-    popularity[place.entity_map] = split.train.degrees()
-    names = place.graph.entities.names, place.graph.relations.names
     return LinkPrediction(
         HeldOut(place.moved(triples), "valid" if role == "valid" else "test"),
         known,
         candidates=torch.unique(place.entity_map),
-        groups=Groups(*names, popularity=popularity),
+        groups=_groups(split, place),
         filter_splits=own.filter_splits,
         memory_mb=memory_mb,
     )
+
+
+def supplied_ranking_of(
+    split: Split,
+    role: str = "test",
+    *,
+    reader: LinkedKG | Checkpoint | None = None,
+    size: int | None = None,
+    memory_mb: float = 512,
+) -> SuppliedRanking:
+    """The ranking of held-out facts among the negatives that come with them.
+
+    Args:
+        split: The target; its part has negatives.
+        role: ``"valid"`` or ``"test"``.
+        reader: As in ``ranking_of``.
+        size: Rank at most so many facts, a fixed seeded sample; ``None``: all.
+        memory_mb: Budget for a chunk of scores and vectors, in MiB.
+
+    Raises:
+        ValueError: As in ``ranking_of``, or if there are no negatives.
+    """
+    held_out = split.valid if role == "valid" else split.test
+    if role not in ("valid", "test"):
+        raise ValueError(f"the part to rank is 'valid' or 'test' (got {role!r})")
+    if held_out.negatives is not None and size is not None and size < len(held_out):
+        rows = _sample(len(held_out), size)
+        negatives = held_out.negatives.select(rows)
+        held_out = HeldOut(held_out.triples[rows], held_out.role, negatives)
+    place = _whole_place(split, reader)
+    return SuppliedRanking(
+        held_out,
+        split.train.num_entities,
+        moved=Moved(place.entity_map, place.relation_map),
+        groups=_groups(split, place),
+        memory_mb=memory_mb,
+    )
+
+
+def _sample(count: int, size: int | None) -> Tensor:
+    """The rows of a fixed sample, ascending; all where ``size`` is no fewer."""
+    if size is None or size >= count:
+        return torch.arange(count)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    return order[:size].sort().values
+
+
+def _whole_place(split: Split, reader: LinkedKG | Checkpoint | None) -> Place:
+    """The place of a target all of whose entities the model knows."""
+    place = place_in(split.train, alone(split.train) if reader is None else reader)
+    lacking = int((place.entity_map < 0).sum())
+    if lacking:
+        raise ValueError(
+            f"to rank facts of {split.train.name!r} the model must know all its entities (got a "
+            f"model that lacks {lacking:,} of {len(place.entity_map):,})"
+        )
+    return place
+
+
+def _groups(split: Split, place: Place) -> Groups:
+    """Names and the target's training degrees, in the model's ids."""
+    popularity = torch.zeros(place.graph.num_entities, dtype=torch.long)
+    popularity[place.entity_map] = split.train.degrees()
+    names = place.graph.entities.names, place.graph.relations.names
+    return Groups(*names, popularity=popularity)
+
+
+def _has_negatives(split: Split, role: str) -> bool:
+    return (split.valid if role == "valid" else split.test).negatives is not None
 
 
 def evaluate(
@@ -161,7 +219,8 @@ def evaluate(
         memory_mb: Budget for a chunk of scores, in MiB.
 
     Returns:
-        Ranks among the target's entities, filtered, in the checkpoint's ids.
+        Ranks among the target's entities, filtered, in the checkpoint's ids; or, where the facts
+        come with negatives (``load_ogb``), among these. The protocol says which.
 
     Raises:
         ValueError: If the checkpoint was not trained on the split's graph, or the part is empty.
@@ -177,7 +236,8 @@ def evaluate(
         >>> len(result), 0 < result.metrics()["mrr"] <= 1
         (2, True)
     """
-    rank = ranking_of(split, role, reader=checkpoint, memory_mb=memory_mb)
+    ranking = supplied_ranking_of if _has_negatives(split, role) else ranking_of
+    rank = ranking(split, role, reader=checkpoint, memory_mb=memory_mb)
     device = next(checkpoint.model.parameters()).device
     with torch.no_grad():
         representations = checkpoint.model.eval().encode(checkpoint.graph.tensors(device))
@@ -189,6 +249,8 @@ def validation_of(
 ) -> Validation | None:
     """A function that ranks the validation facts of ``splits``, for ``Trainer.fit``.
 
+    They are ranked among the negatives that come with them, where there are some.
+
     Args:
         splits: Those whose graph is among the sources of ``linked``; splits without validation
             facts are passed over. Several are averaged, each with the same weight.
@@ -199,11 +261,11 @@ def validation_of(
         From the model to ``mrr``, ``hits@1``, ``hits@10`` and, with several splits, ``NAME.mrr``
         for each; or ``None`` if there is nothing to rank.
     """
-    rankings = {
-        split.train.name: ranking_of(split, "valid", reader=linked, size=size)
-        for split in splits
-        if len(split.valid)
-    }
+    rankings: dict[str, LinkPrediction | SuppliedRanking] = {}
+    for split in splits:
+        if len(split.valid):
+            ranking = supplied_ranking_of if _has_negatives(split, "valid") else ranking_of
+            rankings[split.train.name] = ranking(split, "valid", reader=linked, size=size)
     if not rankings:
         return None
     graph = linked.graph.tensors()
