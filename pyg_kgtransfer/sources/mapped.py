@@ -3,18 +3,20 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import HeldOut, Split
+from pyg_kgtransfer.graph.supplied_negatives import SuppliedNegatives
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
 from pyg_kgtransfer.sources.tensor_files import map_tensors, write_tensors
 from pyg_kgtransfer.sources.whole_file import whole_file
 
 INDEX, NAMES, TENSORS = "graph.json", "names.json", "graph.safetensors"
 FORMAT = 1
+_ROLES: tuple[Literal["valid", "test"], ...] = ("valid", "test")
 
 
 def write_mapped(
@@ -50,6 +52,10 @@ def write_mapped(
     (folder / INDEX).unlink(missing_ok=True)
     graph = split.train
     tensors = {"train": graph.triples, "valid": split.valid.triples, "test": split.test.triples}
+    for held_out in (split.valid, split.test):
+        if held_out.negatives is not None:
+            tensors[f"{held_out.role}.heads"] = held_out.negatives.head
+            tensors[f"{held_out.role}.tails"] = held_out.negatives.tail
     if graph.entity_type is not None:
         tensors["entity_type"] = graph.entity_type
     tensors |= {f"feature.{name}": table for name, table in (features or {}).items()}
@@ -106,12 +112,8 @@ def read_mapped(folder: Path | str) -> Split:
         None if kinds is None else Vocabulary(kinds, kind="entity type"),
         tensors.get("entity_type"),
     )
-    return Split(
-        graph,
-        HeldOut(tensors["valid"], "valid"),
-        HeldOut(tensors["test"], "test"),
-        tuple(index["symmetric"]),
-    )
+    held_out = {role: HeldOut(tensors[role], role, _negatives(tensors, role)) for role in _ROLES}
+    return Split(graph, held_out["valid"], held_out["test"], tuple(index["symmetric"]))
 
 
 def read_features(folder: Path | str) -> dict[str, Tensor]:
@@ -142,6 +144,12 @@ def read_features(folder: Path | str) -> dict[str, Tensor]:
 def is_mapped(folder: Path) -> bool:
     """Whether ``write_mapped`` wrote this folder."""
     return (folder / INDEX).is_file() and (folder / TENSORS).is_file()
+
+
+def _negatives(tensors: Mapping[str, Tensor], role: str) -> SuppliedNegatives | None:
+    if f"{role}.heads" not in tensors:
+        return None
+    return SuppliedNegatives(tensors[f"{role}.heads"], tensors[f"{role}.tails"])
 
 
 def _index(folder: Path) -> dict[str, Any]:

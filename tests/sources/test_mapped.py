@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pyg_kgtransfer.graph.supplied_negatives import SuppliedNegatives
 from pyg_kgtransfer.sources.mapped import read_features, read_mapped, write_mapped
 from pyg_kgtransfer.sources.synthetic import planted
 from pyg_kgtransfer.sources.synthetic_large import LargeOptions, large_planted
@@ -31,6 +32,15 @@ def test_a_split_comes_back(tmp_path: Path) -> None:
     for part in ("valid", "test"):
         assert torch.equal(getattr(again, part).triples, getattr(split, part).triples)
     assert again.symmetric == (2,)
+
+
+def test_supplied_negatives_come_back(tmp_path: Path) -> None:
+    split = planted(24)
+    heads = torch.randint(24, (len(split.test), 3), dtype=torch.int32)
+    given = replace(split.test, negatives=SuppliedNegatives(heads, heads + 0))
+    again = read_mapped(write_mapped(replace(split, test=given), tmp_path))
+    assert torch.equal(again.test.negatives.head, heads)
+    assert again.valid.negatives is None
 
 
 def test_features_take_no_memory_until_they_are_read(tmp_path: Path) -> None:
