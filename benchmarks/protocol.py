@@ -38,6 +38,8 @@ LATER = {
     "balance_by": "popularity",
     "edge_dropout": 0.0,
     "fan_out": [],
+    "fan_out_per_relation": False,
+    "table": "float32",
     "auxiliary": asdict(AuxiliaryConfig()),
 }
 QUICK_SEEDS, FULL_SEEDS = (0,), (0, 1, 2)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
     from pyg_kgtransfer.graph.known_triples import KnownTriples
     from pyg_kgtransfer.graph.leakage import leakage_report
+    from pyg_kgtransfer.graph.neighbours import FanOut, Neighbours
     from pyg_kgtransfer.graph.rules import Rule, mine_rules, propose_facts
     from pyg_kgtransfer.graph.splits import (
         HeldOut,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.models.foundation import FoundationModel, relation_graph
     from pyg_kgtransfer.models.inputs import EntityInput, Features, Lookup, Shallow, TextMixture
     from pyg_kgtransfer.models.kg_model import GraphModel, KGModel
+    from pyg_kgtransfer.models.mapped_features import MappedFeatures
     from pyg_kgtransfer.models.matrix_decoders import ConvE, TransR, TuckER
     from pyg_kgtransfer.models.phase_decoders import HAKE, PRotatE
     from pyg_kgtransfer.models.rgcn import RGCN, RGCNConv
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.objectives.hierarchy import HierarchyObjective, HierarchyOptions
     from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
     from pyg_kgtransfer.objectives.objective import Batch, Mixture, Objective
+    from pyg_kgtransfer.objectives.sampled import OnNeighbours
     from pyg_kgtransfer.objectives.self_supervision import (
         ContrastiveViews,
         MaskedEdges,
@@ -101,9 +104,12 @@ if TYPE_CHECKING:
         write_nested_hierarchy,
     )
     from pyg_kgtransfer.sources.llm import LLM, LLMOptions, OpenAIChat
+    from pyg_kgtransfer.sources.mapped import read_features, read_mapped, write_mapped
     from pyg_kgtransfer.sources.ogb import load_ogb
     from pyg_kgtransfer.sources.refinement import RefineOptions, refine
     from pyg_kgtransfer.sources.refiners import LLMRefiner, LocalRefiner
+    from pyg_kgtransfer.sources.synthetic import planted
+    from pyg_kgtransfer.sources.synthetic_large import LargeOptions, large_planted
     from pyg_kgtransfer.sources.text import CachedText, SentenceText, TfidfText, text_vectors
     from pyg_kgtransfer.sources.word_vectors import (
         WordVectors,
@@ -115,6 +121,8 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.training.config import TrainConfig
     from pyg_kgtransfer.training.foundation_weights import read_foundation, write_foundation
     from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
+    from pyg_kgtransfer.training.partitioned import Partition
+    from pyg_kgtransfer.training.rowwise_adagrad import RowwiseAdagrad
     from pyg_kgtransfer.training.trainer import Trainer
     from pyg_kgtransfer.transfer.adapt import AdaptConfig, adapt
     from pyg_kgtransfer.transfer.bias import measure_bias
@@ -133,6 +141,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.transfer.joint_glove import JointGloVeConfig, joint_glove
     from pyg_kgtransfer.transfer.kg_fit import KGFitConfig, kg_fit
     from pyg_kgtransfer.transfer.pretrain import pretrain
+    from pyg_kgtransfer.transfer.pretrain_partitioned import PartitionedModel, pretrain_partitioned
     from pyg_kgtransfer.transfer.ranking import evaluate, ranking_of
     from pyg_kgtransfer.transfer.recipe import Recipe
     from pyg_kgtransfer.transfer.search_space import SearchSpace
@@ -144,6 +153,20 @@ __version__ = "0.1.0"
 
 # Where each public name is, under which name there.
 _HOMES = {
+    "planted": "sources.synthetic",
+    "PartitionedModel": "transfer.pretrain_partitioned",
+    "OnNeighbours": "objectives.sampled",
+    "FanOut": "graph.neighbours",
+    "Neighbours": "graph.neighbours",
+    "RowwiseAdagrad": "training.rowwise_adagrad",
+    "LargeOptions": "sources.synthetic_large",
+    "large_planted": "sources.synthetic_large",
+    "MappedFeatures": "models.mapped_features",
+    "read_features": "sources.mapped",
+    "write_mapped": "sources.mapped",
+    "read_mapped": "sources.mapped",
+    "pretrain_partitioned": "transfer.pretrain_partitioned",
+    "Partition": "training.partitioned",
     "KGFitConfig": "transfer.kg_fit",
     "kg_fit": "transfer.kg_fit",
     "ClusterOptions": "graph.clustering",
@@ -353,6 +376,7 @@ __all__ = [
     "EntityInput",
     "EntityWords",
     "Episode",
+    "FanOut",
     "FeatureDistillation",
     "Features",
     "FewShotConfig",
@@ -378,21 +402,27 @@ __all__ = [
     "LLMOptions",
     "LLMRefiner",
     "LabelledTriples",
+    "LargeOptions",
     "LinkPrediction",
     "LinkPredictionResult",
     "LinkedKG",
     "LocalRefiner",
     "Lookup",
+    "MappedFeatures",
     "MaskedEdges",
     "Mixture",
     "ModelConfig",
     "NegativeSampling",
+    "Neighbours",
     "Objective",
     "ObjectiveConfig",
+    "OnNeighbours",
     "OneVsAll",
     "OpenAIChat",
     "PRotatE",
     "Pairs",
+    "Partition",
+    "PartitionedModel",
     "PredictionDistillation",
     "Predictor",
     "ProposedFacts",
@@ -403,6 +433,7 @@ __all__ = [
     "RelationalCSR",
     "Representations",
     "RotatE",
+    "RowwiseAdagrad",
     "Rule",
     "SearchSpace",
     "SentenceText",
@@ -449,6 +480,7 @@ __all__ = [
     "inductive_split",
     "joint_glove",
     "kg_fit",
+    "large_planted",
     "leakage_report",
     "link",
     "linked_subgraph",
@@ -464,16 +496,20 @@ __all__ = [
     "measure_bias",
     "mine_rules",
     "neighbours",
+    "planted",
     "plot_bias",
     "plot_reliability",
     "pretrain",
+    "pretrain_partitioned",
     "propose_facts",
     "random_split",
     "ranking_of",
     "read_entity_groups",
     "read_entity_text",
+    "read_features",
     "read_foundation",
     "read_hierarchy",
+    "read_mapped",
     "read_nested_hierarchy",
     "read_split",
     "read_triples",
@@ -489,6 +525,7 @@ __all__ = [
     "word_similarity",
     "write_foundation",
     "write_hierarchy",
+    "write_mapped",
     "write_nested_hierarchy",
     "write_triples",
     "write_word_vectors",

@@ -21,6 +21,9 @@ from pyg_kgtransfer.models.rgcn import RGCN
 
 FOUNDATION = "foundation"  # in the place of encoder and decoder
 INPUTS = ("lookup", "features", "mixture")
+TABLES: Mapping[str, torch.dtype | None] = MappingProxyType(
+    {"float32": None, "bfloat16": torch.bfloat16}  # None: torch's default
+)
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {"tanh": torch.tanh, "relu": torch.relu, "identity": nn.Identity()}
 )
@@ -68,8 +71,11 @@ class ModelConfig:
         masking: Share of the free vectors that are left out (zero) in a training step, in [0, 1),
             so that an encoder with layers learns to encode entities that it has not met; inputs
             ``"lookup"`` alone.
-        sparse: Update those rows of the entity table alone that a batch names: for large tables,
-            with encoder ``"shallow"``, inputs ``"lookup"`` and Adagrad or SGD.
+        sparse: Update those rows of the entity table alone that a step names: for large tables,
+            with inputs ``"lookup"``, Adagrad (by rows or not) or SGD, and an encoder that is
+            ``"shallow"`` or is trained on drawn neighbours (``TrainConfig.fan_out``).
+        table: ``"float32"``, or ``"bfloat16"``: half the memory for the entity table; needs
+            ``sparse`` and the optimizer ``"rowwise_adagrad"``.
         recompute: Compute what layers hold again in the backward pass: less memory, more time.
 
     Raises:
@@ -100,6 +106,7 @@ class ModelConfig:
     sparse: bool = False
     recompute: bool = False
     masking: float = 0.0
+    table: str = "float32"
 
     def __post_init__(self) -> None:
         for kind, name, known in (
@@ -108,6 +115,7 @@ class ModelConfig:
             ("operator", self.operator, OPERATORS),
             ("activation", self.activation, ACTIVATIONS),
             ("inputs", self.inputs, INPUTS),
+            ("table", self.table, TABLES),
         ):
             _check_name(kind, name, known)
         for name in ("width", "layers", "bases", "blocks"):
@@ -140,12 +148,14 @@ class ModelConfig:
             )
         if self.blocks and self.width % self.blocks:
             raise ValueError(f"blocks must divide the width {self.width} (got {self.blocks})")
-        if self.sparse and (self.encoder, self.inputs) != ("shallow", "lookup"):
+        if self.sparse and (self.encoder == FOUNDATION or self.inputs != "lookup"):
             raise ValueError(
-                "sparse rows need encoder 'shallow' and inputs 'lookup' "
+                "sparse rows need an encoder with a table of entities, and inputs 'lookup' "
                 f"(got {self.encoder!r} and {self.inputs!r})"
             )
-        if self.sparse and self.dropout:
+        if self.table != "float32" and not self.sparse:
+            raise ValueError(f"a table in {self.table} needs sparse rows (got sparse=False)")
+        if self.sparse and self.dropout and self.encoder == "shallow":
             raise ValueError(f"sparse rows need dropout 0 (got {self.dropout})")
         with torch.device("meta"):  # its tables are not made
             decoder = DECODERS[self.decoder](self.width)
@@ -212,7 +222,13 @@ def _inputs(config: ModelConfig, num_entities: int, features: Tensor | None) -> 
                 "features were given, but the model's inputs are 'lookup'; "
                 "set inputs to 'features' or 'mixture'"
             )
-        return Lookup(num_entities, config.width, sparse=config.sparse, masking=config.masking)
+        return Lookup(
+            num_entities,
+            config.width,
+            sparse=config.sparse,
+            masking=config.masking,
+            dtype=TABLES[config.table],
+        )
     if features is None:
         raise ValueError(f"inputs {config.inputs!r} need features, one row per entity (got none)")
     if len(features) != num_entities:

@@ -193,7 +193,7 @@ class CompGCN(Encoder):
         self._plans = PlanCache(directional_plan)
 
     def forward(self, graph: GraphTensors) -> Representations:
-        x = inputs = self.inputs(graph.entity)
+        x = inputs = self.inputs(graph.entity).to(self.relation.dtype)
         plan = self._plans(graph.edge_index, graph.edge_type, len(x), 2 * self.num_relations)
         # the message over an edge u -e-> v is phi(x_u, z of e's inverse): the fact as v tells it
         z = self.relation.roll(self.num_relations, 0)

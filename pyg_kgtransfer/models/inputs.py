@@ -1,5 +1,6 @@
 """What enters an encoder: lookup table, projected features, text mixture; the shallow encoder."""
 
+import weakref
 from abc import ABC, abstractmethod
 
 import torch
@@ -57,18 +58,22 @@ class Lookup(EntityInput):
     Args:
         num_entities: Rows of the table.
         width: D.
-        sparse: Give the table a gradient of the rows that a batch names, where nothing but a
-            decoder reads it; for tables so large that a step over all rows takes longer than the
-            batch. The optimizer must be one that leaves other rows alone (Adagrad, SGD).
+        sparse: Give the table a gradient of the rows that a step names; for tables so large that a
+            step over all rows takes longer than the batch. The optimizer must be one that leaves
+            other rows alone (Adagrad, by rows or not, SGD).
         masking: Share of the vectors that are zero in a training step, drawn anew each time, in
             [0, 1): an encoder with layers then learns to make do with what neighbours say, as it
             must for an entity that training has not met.
+        dtype: Of the table: float32, float64, or bfloat16 for half the memory; vectors of it are
+            computed with as the relations' numbers are. bfloat16 needs ``sparse``, and the
+            optimizer ``rowwise_adagrad``.
 
     Attributes:
         weight: [num_entities, D], Xavier normal at first.
 
     Raises:
-        ValueError: If ``masking`` is out of range, or goes with ``sparse``.
+        ValueError: If ``masking`` is out of range, or goes with ``sparse``; or the table is in
+            bfloat16 without ``sparse``.
 
     Example:
         >>> Lookup(5, 8)(torch.tensor([3, 1])).shape
@@ -78,38 +83,74 @@ class Lookup(EntityInput):
     entity_rows = ("weight",)
 
     def __init__(
-        self, num_entities: int, width: int, *, sparse: bool = False, masking: float = 0.0
+        self,
+        num_entities: int,
+        width: int,
+        *,
+        sparse: bool = False,
+        masking: float = 0.0,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= masking < 1 or (masking and sparse):
             raise ValueError(
                 f"masking must be in [0, 1), and 0 with sparse rows (got {masking} and {sparse})"
             )
+        if dtype == torch.bfloat16 and not sparse:
+            raise ValueError("a table in bfloat16 needs sparse rows (got sparse=False)")
         self.width = width
         self.sparse = sparse
         self.masking = masking
-        self.weight = nn.Parameter(torch.empty(num_entities, width))
+        self.is_whole = _WholeTable()
+        self.weight = nn.Parameter(torch.empty(num_entities, width, dtype=dtype))
         nn.init.xavier_normal_(self.weight)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the table's precision is too low for plain optimizer steps."""
+        return self.weight.dtype == torch.bfloat16
 
     def forward(self, entity: Tensor) -> Tensor:
         if self.masking and self.training:
             vectors = functional.embedding(entity, self.weight)
             kept = torch.rand(len(entity), 1, device=entity.device) >= self.masking
             return vectors * kept
-        if not (self.sparse or entity.device.type == "cpu") or not self._is_every(entity):
+        is_direct = self.sparse or entity.device.type == "cpu"
+        if not (is_direct and self.is_whole(entity, len(self.weight))):
             return functional.embedding(entity, self.weight, sparse=self.sparse)
         return self.weight if torch.is_grad_enabled() else self.weight.detach()
-
-    @torch.compiler.disable
-    def _is_every(self, entity: Tensor) -> bool:
-        """Whether these are all entities in order, whose vectors need no copy."""
-        return torch.equal(entity, torch.arange(len(self.weight), device=entity.device))
 
     def initialise(self, decoder: Decoder) -> None:
         decoder.initialise(self.weight, None)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, {self.width}"
+
+
+class _WholeTable:
+    """Tells whether ids are all rows of a table in order, whose vectors need no copy.
+
+    The tensor that was last found to be so is remembered as long as it lives unchanged. Copies and
+    pickles remember nothing.
+    """
+
+    def __init__(self) -> None:
+        self._found: tuple[weakref.ref[Tensor], int, int] | None = None
+
+    def __reduce__(self) -> tuple[type["_WholeTable"], tuple[()]]:
+        return _WholeTable, ()
+
+    @torch.compiler.disable
+    def __call__(self, ids: Tensor, size: int) -> bool:
+        """Whether ``ids`` are 0 to size - 1."""
+        if self._found is not None:
+            kept, version, length = self._found
+            if kept() is ids and version == ids._version and length == size:
+                return True
+        is_whole = len(ids) == size and torch.equal(ids, torch.arange(size, device=ids.device))
+        if is_whole and not ids.is_inference():
+            self._found = weakref.ref(ids), ids._version, size
+        return is_whole
 
 
 class Features(EntityInput):

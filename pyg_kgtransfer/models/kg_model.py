@@ -186,10 +186,10 @@ class KGModel(GraphModel):
         self, query: Tensor, representations: Representations, candidates: Tensor | None
     ) -> Tensor:
         if candidates is None:
-            return self.decoder.compare(query, representations.entity)
+            return self.decoder.compare(query, representations.entity.to(query.dtype))
         if candidates.dim() == 1:
             return self.decoder.compare(query, representations.rows(candidates))
-        if representations.sparse:
+        if representations.sparse or representations.entity.dtype != query.dtype:
             ids, place = torch.unique(candidates, return_inverse=True)
             return self.decoder.compare_rows(query, representations.rows(ids), place)
         return self.decoder.compare_rows(query, representations.entity, candidates)

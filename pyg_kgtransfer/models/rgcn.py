@@ -175,7 +175,7 @@ class RGCN(Encoder):
         self._plans = PlanCache()
 
     def forward(self, graph: GraphTensors) -> Representations:
-        x = inputs = self.inputs(graph.entity)
+        x = inputs = self.inputs(graph.entity).to(self.relation.dtype)
         plan = self._plans(graph.edge_index, graph.edge_type, len(x), self.num_edge_types)
         hidden = []
         layers = cast(Iterable[RGCNConv], self.layers)

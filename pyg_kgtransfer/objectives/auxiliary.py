@@ -1,7 +1,6 @@
 """What is learned beside the facts, or before them: options, and the mixture that they make."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
+from pyg_kgtransfer.graph.neighbours import FanOut
 from pyg_kgtransfer.graph.rules import Proposals, mine_rules, propose_facts
 from pyg_kgtransfer.objectives.augmentation import ProposedFacts
 from pyg_kgtransfer.objectives.build import ObjectiveConfig, build_objective
@@ -104,7 +104,7 @@ def auxiliary_objective(
     graph: KnowledgeGraph,
     *,
     groups: Tensor | None = None,
-    fan_out: Sequence[int] = (),
+    fan_out: FanOut | None = None,
     device: torch.device | str = "cpu",
 ) -> Objective:
     """The loss of link prediction and what is learned beside it, each a term of its own.
@@ -114,7 +114,7 @@ def auxiliary_objective(
         objective: The loss of link prediction; hidden and proposed facts have the same.
         graph: Training facts alone: rules are mined on them, edges hidden among them.
         groups: [N] int64, of the entities, where the loss is balanced by them.
-        fan_out: The loss of link prediction encodes so many neighbours; empty: the whole graph.
+        fan_out: The loss of link prediction encodes so many neighbours; ``None``: the whole graph.
         device: Where training is.
 
     Raises:
@@ -130,7 +130,9 @@ def auxiliary_objective(
     """
     stated = _known(graph).to(device)
     task = build_objective(objective, stated, groups=groups)
-    terms = {"task": OnNeighbours(task, graph.tensors(), fan_out) if fan_out else task}
+    if fan_out is not None:
+        task = OnNeighbours(task, graph.tensors(), fan_out)
+    terms = {"task": task}
     if config.proposed:
         terms["proposed"] = _proposed(config, objective, graph, groups, device)
     if config.masked:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
-from pyg_kgtransfer.graph.neighbours import Neighbours, check_fan_out
+from pyg_kgtransfer.graph.neighbours import FanOut, Neighbours
 from pyg_kgtransfer.models.kg_model import GraphModel, with_vectors
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 
@@ -21,7 +21,8 @@ class OnNeighbours(Objective):
     Args:
         loss: Of link prediction, over the entities of a step.
         graph: Where neighbours are drawn from.
-        fan_out: Neighbours at each step away; one number for each layer of the encoder.
+        fan_out: Neighbours at each step away, a number for each layer of the encoder; or a
+            ``FanOut``.
         num_others: Random entities in each step, at least 0.
 
     Raises:
@@ -44,14 +45,19 @@ class OnNeighbours(Objective):
     encodes_itself = True
 
     def __init__(
-        self, loss: Objective, graph: GraphTensors, fan_out: Sequence[int], *, num_others: int = 256
+        self,
+        loss: Objective,
+        graph: GraphTensors,
+        fan_out: Sequence[int] | FanOut,
+        *,
+        num_others: int = 256,
     ) -> None:
         super().__init__()
-        check_fan_out(fan_out)
+        drawn = fan_out if isinstance(fan_out, FanOut) else FanOut(tuple(fan_out))
         if num_others < 0:
             raise ValueError(f"num_others must be at least 0 (got {num_others})")
-        self.loss, self.fan_out, self.num_others = loss, tuple(fan_out), num_others
-        self.near = Neighbours(graph)
+        self.loss, self.fan_out, self.num_others = loss, drawn.numbers, num_others
+        self.near = Neighbours(graph, per_relation=drawn.per_relation)
 
     def forward(self, model: GraphModel, representations: object, batch: Batch) -> Tensor:
         encoder = with_vectors(model, "neighbour sampling").encoder

@@ -40,10 +40,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.close(descriptor)
         part.chmod(0o666 & ~_umask())
         yield part
-        _sync(part)
+        sync(part)
         part.replace(path)
         part = None
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         if error.errno is None:  # raised in words already
             raise
@@ -62,7 +62,7 @@ def _umask() -> int:
     return mask
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Force a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

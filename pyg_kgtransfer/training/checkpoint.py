@@ -21,6 +21,7 @@ from pyg_kgtransfer.models.calibration import (
     calibrator_to_dict,
 )
 from pyg_kgtransfer.models.kg_model import GraphModel
+from pyg_kgtransfer.sources.tensor_files import read_tensors, write_tensors
 from pyg_kgtransfer.training.checkpoint_format import (
     GRAPH,
     INDEX,
@@ -38,11 +39,9 @@ from pyg_kgtransfer.training.checkpoint_format import (
 from pyg_kgtransfer.training.durable_files import (
     in_words,
     partial_of,
-    read_tensors,
     replace_folder,
     standing_folder,
     write_json,
-    write_tensors,
 )
 from pyg_kgtransfer.training.selection import snapshot
 

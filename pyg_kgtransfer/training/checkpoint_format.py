@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
-from pyg_kgtransfer.training.durable_files import file_sha256, write_json, write_tensors
+from pyg_kgtransfer.sources.tensor_files import write_tensors
+from pyg_kgtransfer.training.durable_files import file_sha256, write_json
 
 SCHEMA_VERSION = 1
 INDEX, WEIGHTS, GRAPH, NAMES, LINKS = (

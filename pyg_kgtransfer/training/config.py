@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyg_kgtransfer.training.rowwise_adagrad import RowwiseAdagrad
+
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "adagrad": torch.optim.Adagrad,
     "sgd": torch.optim.SGD,
+    "rowwise_adagrad": RowwiseAdagrad,
 }
 FUSED_ON = {
     "adam": {"cpu", "cuda"},
@@ -21,7 +24,8 @@ FUSED_ON = {
     "adagrad": {"cpu"},
     "sgd": {"cpu", "cuda"},
 }
-SPARSE = ("adagrad", "sgd")  # exact with gradients of some rows
+ROWWISE = "rowwise_adagrad"
+SPARSE = ("adagrad", "sgd", ROWWISE)  # exact with gradients of some rows
 SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true")
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
@@ -44,7 +48,8 @@ class TrainConfig:
         epochs: Passes over the triples, at least 1.
         max_seconds: Stop when so many seconds of training are over, counted over all resumed parts;
             ``None``: no limit.
-        optimizer: ``"adam"``, ``"adamw"``, ``"adagrad"`` or ``"sgd"``.
+        optimizer: ``"adam"``, ``"adamw"``, ``"adagrad"``, ``"sgd"``, or ``"rowwise_adagrad"``,
+            which keeps one number of state per row of a table (see ``RowwiseAdagrad``).
         learning_rate: At its highest, above 0.
         weight_decay: At least 0 (``"adamw"`` decouples it from the gradient, the others do not).
         schedule: ``"constant"``, or after the warmup down to 0 at the last step, along a line
@@ -67,6 +72,7 @@ class TrainConfig:
         fan_out: Of each entity of a step's facts, and 256 random ones beside, encode so many
             neighbours, drawn anew, a number for each layer; the step's own facts are left out.
             Empty: encode the whole graph.
+        fan_out_per_relation: Draw so many neighbours of each relation, not of all together.
         accelerator: ``"auto"``, ``"cpu"``, ``"cuda"`` (or ``"gpu"``) or ``"mps"``.
         seed: Of dropout and of whatever the model draws; batches have a seed of their own.
         save_every: Epochs between resume checkpoints, at least 1.
@@ -99,6 +105,7 @@ class TrainConfig:
     leave_out_batch: bool = False
     edge_dropout: float = 0.0
     fan_out: tuple[int, ...] = ()
+    fan_out_per_relation: bool = False
     accelerator: str = "auto"
     seed: int = 0
     save_every: int = 1
@@ -132,6 +139,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must be at least 0 (got {value})")
         if self.fan_out and min(self.fan_out) < 1:
             raise ValueError(f"fan_out needs numbers of at least 1 (got {self.fan_out})")
+        if self.fan_out_per_relation and not self.fan_out:
+            raise ValueError("fan_out_per_relation needs a fan_out (got none)")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is a share of all steps, in [0, 1) (got {self.warmup})")
         if not 0 <= self.edge_dropout < 1:
@@ -201,17 +210,27 @@ def build_optimizer(
     is_sparse = any(getattr(module, "sparse", False) for module in model.modules())
     if is_sparse:
         _check_sparse(config)
-    devices = {p.device.type for group in chosen for p in group["params"]}
-    optimizer = OPTIMIZERS[config.optimizer](
-        chosen,
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        # one pass over parameters and moments
-        fused=not is_sparse and devices <= FUSED_ON[config.optimizer],
-    )
+    numbers = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    if config.optimizer == ROWWISE:
+        optimizer: torch.optim.Optimizer = RowwiseAdagrad(chosen, **numbers)
+    else:
+        _check_full_precision(config, model)
+        devices = {p.device.type for group in chosen for p in group["params"]}
+        # fused: one pass over parameters and moments
+        fused = not is_sparse and devices <= FUSED_ON[config.optimizer]
+        optimizer = OPTIMIZERS[config.optimizer](chosen, **numbers, fused=fused)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
+
+
+def _check_full_precision(config: TrainConfig, model: nn.Module) -> None:
+    """Refuse to step a table whose precision would swallow small steps."""
+    if any(getattr(module, "is_rounded", False) for module in model.modules()):
+        raise ValueError(
+            f"a table in bfloat16 needs optimizer {ROWWISE!r}, which rounds so that small steps "
+            f"are not lost (got {config.optimizer!r})"
+        )
 
 
 def _check_sparse(config: TrainConfig) -> None:

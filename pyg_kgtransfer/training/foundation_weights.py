@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pyg_kgtransfer.models.foundation import FoundationModel
+from pyg_kgtransfer.sources.tensor_files import read_tensors, write_tensors
 from pyg_kgtransfer.sources.whole_file import whole_file
-from pyg_kgtransfer.training.durable_files import read_tensors, write_tensors
 
 _FIRST = "relation_model.layers.0.relation.weight"
 _NOT_TENSORS = (  # what torch's reader raises on other bytes

@@ -74,6 +74,11 @@ class Learner:
         return self.fabric.device
 
     @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """What takes the steps."""
+        return self._optimizer
+
+    @property
     def learning_rate(self) -> float:
         """That of the first group at the last step."""
         return float(self._optimizer.param_groups[0]["lr"])

@@ -13,14 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
-from pyg_kgtransfer.training.durable_files import (
-    in_words,
-    read_tensors,
-    replace_file,
-    sync,
-    write_json,
-    write_tensors,
-)
+from pyg_kgtransfer.sources.tensor_files import read_tensors, write_tensors
+from pyg_kgtransfer.training.durable_files import in_words, replace_file, sync, write_json
 
 FORMAT = 1
 _INDEX = "state.json"

@@ -13,6 +13,7 @@ from torch import Tensor
 from pyg_kgtransfer.graph.entity_groups import GivenGroups, groups_of
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
+from pyg_kgtransfer.graph.neighbours import FanOut
 from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.build import FOUNDATION, ModelConfig, build_model
@@ -78,6 +79,11 @@ class Recipe:
                     f"{name} needs an encoder with message-passing layers: rgcn or compgcn "
                     f"(got {encoder!r})"
                 )
+        if self.model.sparse and encoder != "shallow" and not self.training.fan_out:
+            raise ValueError(
+                f"with sparse rows an encoder with layers is trained on drawn neighbours: set "
+                f"training.fan_out (got encoder {encoder!r} on the whole graph)"
+            )
         if encoder == FOUNDATION and auxiliary != AuxiliaryConfig():
             raise ValueError(
                 "a foundation model learns from stated facts alone, each hidden from it while it "
@@ -156,7 +162,10 @@ def task_objective(
     member = _groups_to_balance(recipe.objective, linked.graph, groups)
     if recipe.model.encoder != FOUNDATION:
         options = recipe.auxiliary, recipe.objective
-        fan_out = recipe.training.fan_out
+        training = recipe.training
+        fan_out = None
+        if training.fan_out:
+            fan_out = FanOut(training.fan_out, training.fan_out_per_relation)
         return auxiliary_objective(
             *options, linked.graph, groups=member, fan_out=fan_out, device=device
         )

@@ -82,3 +82,32 @@ def test_empty_fan_outs_are_refused() -> None:
     for fan_out in ((), (2, 0)):
         with pytest.raises(ValueError, match=r"fan_out needs a number of at least 1"):
             near.sample(torch.tensor([0]), fan_out, generator=torch.Generator())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 99), st.integers(1, 12), st.integers(1, 30), st.integers(1, 3))
+def test_by_relation_each_has_its_share(seed: int, entities: int, facts: int, number: int) -> None:
+    graph = graph_of(seed, entities, facts)
+    near = Neighbours(graph, per_relation=True)
+    rows = torch.arange(len(graph.entity))
+    part = near.sample(rows, [number], generator=torch.Generator().manual_seed(seed))
+    left = edges_of(graph)
+    for edge in edges_of(part):
+        left.remove(edge)
+    kinds = 2 * graph.num_relations
+    size = len(graph.entity) * kinds
+    drawn = torch.bincount(part.edge_index[1] * kinds + part.edge_type, minlength=size)
+    there = torch.bincount(graph.edge_index[1] * kinds + graph.edge_type, minlength=size)
+    assert torch.equal(drawn, there.clamp(max=number))
+
+
+def test_a_hub_costs_no_more_than_what_is_drawn_of_it() -> None:
+    graph = GraphTensors(
+        torch.arange(10**5),
+        torch.stack([torch.arange(1, 10**5), torch.zeros(10**5 - 1, dtype=torch.long)]),
+        torch.zeros(10**5 - 1, dtype=torch.long),
+        1,
+    )
+    part = Neighbours(graph).sample(torch.tensor([0]), [7], generator=torch.Generator())
+    assert len(part.entity) == 8
+    assert part.edge_index[1].tolist() == [0] * 7

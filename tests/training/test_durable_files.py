@@ -6,15 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from pyg_kgtransfer.sources.tensor_files import read_tensors, write_tensors
 from pyg_kgtransfer.training.durable_files import (
     file_sha256,
     in_words,
     partial_of,
     previous_of,
-    read_tensors,
     replace_folder,
     standing_folder,
-    write_tensors,
 )
 
 

@@ -75,7 +75,7 @@ def test_without_gradients_sparse_tables_give_the_same_scores() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"optimizer": "adam"}, r"adagrad, sgd \(got 'adam'\)"),
+        ({"optimizer": "adam"}, r"adagrad, sgd, rowwise_adagrad \(got 'adam'\)"),
         ({"optimizer": "adagrad", "weight_decay": 0.1}, "allow no weight_decay"),
         ({"optimizer": "sgd", "clip_norm": 1.0}, "allow no clip_norm"),
     ],
@@ -92,7 +92,7 @@ def test_steps_that_would_move_other_rows_are_refused(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": "rgcn"}, "need encoder 'shallow'"),
+        ({"encoder": "foundation"}, "need an encoder with a table"),
         ({"encoder": "shallow", "inputs": "features"}, "inputs 'lookup'"),
         ({"encoder": "shallow", "dropout": 0.1}, "dropout 0"),
     ],

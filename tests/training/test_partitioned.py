@@ -1,0 +1,163 @@
+"""A table in buckets: each fact once, exact resume, and as good as one in memory."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pyg_kgtransfer.functional import losses
+from pyg_kgtransfer.graph.splits import Split
+from pyg_kgtransfer.models.build import ModelConfig, build_model
+from pyg_kgtransfer.objectives.link_prediction import NegativeSampling
+from pyg_kgtransfer.objectives.objective import Batch, Objective
+from pyg_kgtransfer.sources.synthetic import planted
+from pyg_kgtransfer.training.batches import BatchOptions
+from pyg_kgtransfer.training.buckets import EntityBuckets, PairedTriples, pair_order
+from pyg_kgtransfer.training.config import TrainConfig
+from pyg_kgtransfer.training.partitioned import Partition, PartitionedTrainer
+
+OPTIONS = BatchOptions(batch_size=16, seed=3)
+
+
+def trainer(split: Split, folder: Path, *, buckets: int = 3, **settings: object):
+    objective = settings.pop("objective", None) or NegativeSampling(
+        losses.softplus_loss, num_negatives=8, shared=True
+    )
+    graph = split.train
+    room = EntityBuckets.draw(graph.num_entities, buckets, seed=OPTIONS.seed).room
+    torch.manual_seed(0)
+    model = build_model(
+        ModelConfig(encoder="shallow", decoder="distmult", width=8, sparse=True, reciprocal=False,
+                    table=settings.pop("table", "float32")),
+        num_entities=room, num_relations=graph.num_relations,
+    )  # fmt: skip
+    plain = {"optimizer": "rowwise_adagrad", "learning_rate": 0.3, "epochs": 2}
+    config = TrainConfig(**{**plain, "progress": False, "accelerator": "cpu", **settings})
+    partition = Partition(buckets, save_every=2)
+    return PartitionedTrainer(model, objective, config, partition=partition, run_dir=folder)
+
+
+@pytest.mark.parametrize("buckets", [1, 2, 5])
+def test_pairs_are_met_once_and_one_bucket_is_new(buckets: int) -> None:
+    there: list[int] = [0, 1]  # as they came, the newest last
+    for epoch in (0, 1, 2):
+        order = list(pair_order(buckets, epoch))
+        assert sorted(order) == [(i, j) for i in range(buckets) for j in range(i, buckets)]
+        for pair in order:
+            assert len({*pair} - {*there}) <= 1
+            rest = [bucket for bucket in there if bucket not in pair]
+            there = (rest + sorted({*pair}))[-2:]
+
+
+@pytest.mark.parametrize("buckets", [1, 3, 7])
+def test_each_fact_is_in_one_pair(tmp_path: Path, buckets: int) -> None:
+    graph = planted(24).train
+    split = EntityBuckets.draw(24, buckets, seed=0)
+    assert sorted(split.place.tolist()) == list(range(24))
+    kept = PairedTriples.write(graph.triples, split, tmp_path / "triples.safetensors")
+    back = torch.argsort(split.place)
+    found = []
+    for pair in pair_order(buckets, 0):
+        for h, r, t in kept.of(pair).tolist():
+            assert sorted(split.of(torch.tensor([h, t])).tolist()) == sorted(pair)
+            found.append([int(back[h]), r, int(back[t])])
+    assert sorted(found) == sorted(graph.triples.tolist())
+
+
+class Seen(Objective):
+    """Takes down the facts that it meets, by the numbers that stand in the rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met: list[tuple[float, int, float]] = []
+
+    def forward(self, model, representations, batch: Batch) -> torch.Tensor:
+        head, relation, tail = batch.triples.unbind(1)
+        assert int(batch.triples[:, [0, 2]].max()) < len(representations.entity)
+        ends = [representations.rows(each)[:, 0].tolist() for each in (head, tail)]
+        self.met += list(zip(ends[0], relation.tolist(), ends[1], strict=True))
+        return 0.0 * representations.rows(head).sum()
+
+
+@pytest.mark.parametrize("buckets", [1, 3, 7])
+def test_each_epoch_meets_each_fact_with_its_own_rows(tmp_path: Path, buckets: int) -> None:
+    split, seen = planted(24), Seen()
+    run = trainer(split, tmp_path, buckets=buckets, objective=seen)
+    run.fit(split.train, OPTIONS)
+    rows = run.rows(torch.arange(24))[:, 0].tolist()
+    assert len(set(rows)) == 24
+    wanted = [(rows[h], r, rows[t]) for h, r, t in split.train.triples.tolist()]
+    assert sorted(seen.met) == sorted(wanted * 2)
+    assert seen.met[: len(wanted)] != seen.met[len(wanted) :]
+    assert [row["epoch"] for row in run.history.rows] == [1, 2]
+
+
+@pytest.mark.parametrize("table", ["float32", "bfloat16"])
+def test_a_run_that_was_cut_off_goes_on_exactly(tmp_path: Path, table: str) -> None:
+    split = planted(24)
+    whole = trainer(split, tmp_path / "whole", table=table)
+    whole.fit(split.train, OPTIONS)
+    every = torch.arange(24)
+    for cut in (2, 3, 7):  # pairs; saved after each second one, and when asked to stop
+        folder = tmp_path / f"cut{cut}"
+        trainer(split, folder, table=table).fit(split.train, OPTIONS, max_pairs=cut)
+        again = trainer(split, folder, table=table)
+        again.fit(split.train, OPTIONS)
+        assert torch.equal(again.rows(every), whole.rows(every))
+        relation = "model.encoder.relation"
+        pairs = [run.learner.module.get_parameter(relation) for run in (again, whole)]
+        assert torch.equal(*pairs)
+        rows = [[row["loss"] for row in run.history.rows] for run in (again, whole)]
+        assert rows[0] == rows[1]
+
+
+class Stop(Objective):
+    """Breaks off after so many steps, as a kill would: nothing is saved then."""
+
+    def __init__(self, inner: Objective, steps: int) -> None:
+        super().__init__()
+        self.inner, self._steps = inner, steps
+
+    def forward(self, model, representations, batch: Batch) -> torch.Tensor:
+        self._steps -= 1
+        if self._steps < 0:
+            raise RuntimeError("pulled the plug")
+        return self.inner(model, representations, batch)
+
+
+def test_a_kill_between_two_saves_loses_nothing_before(tmp_path: Path) -> None:
+    split = planted(24)
+
+    def objective(steps: int) -> Objective:
+        loss = NegativeSampling(losses.softplus_loss, num_negatives=8, shared=True)
+        return Stop(loss, steps)
+
+    whole = trainer(split, tmp_path / "whole", objective=objective(10**9))
+    whole.fit(split.train, OPTIONS)
+    steps = whole.history.steps
+    for after in (steps // 3, steps - 2):
+        folder = tmp_path / f"after{after}"
+        with pytest.raises(RuntimeError, match="plug"):
+            trainer(split, folder, objective=objective(after)).fit(split.train, OPTIONS)
+        again = trainer(split, folder, objective=objective(10**9))
+        again.fit(split.train, OPTIONS)
+        assert torch.equal(again.rows(torch.arange(24)), whole.rows(torch.arange(24)))
+        files = sorted(path.name for path in (folder / "buckets").iterdir())
+        assert len(files) == 3  # one of each bucket: older versions are gone
+
+
+def test_other_data_and_settings_are_refused(tmp_path: Path) -> None:
+    split = planted(24)
+    trainer(split, tmp_path).fit(split.train, OPTIONS, max_pairs=2)
+    with pytest.raises(ValueError, match=r"another run.*num_buckets"):
+        trainer(split, tmp_path, buckets=2).fit(split.train, OPTIONS)
+    with pytest.raises(ValueError, match="other graph"):
+        trainer(split, tmp_path).fit(planted(24, seed=5).train, OPTIONS)
+    with pytest.raises(ValueError, match="room for the two largest of 3 buckets, 20 entities"):
+        trainer(split, tmp_path / "b").fit(planted(28).train, OPTIONS)
+    with pytest.raises(ValueError, match="needs optimizer 'rowwise_adagrad'"):
+        trainer(split, tmp_path, optimizer="adagrad")
+    with pytest.raises(ValueError, match="none empty"):
+        EntityBuckets.draw(4, 5, seed=0)
+    with pytest.raises(ValueError, match="at least 1"):
+        Partition(0)
