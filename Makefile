@@ -14,7 +14,7 @@ demo: $(VENV)/.ready
 	$(BIN)/kgt demo
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
@@ -38,8 +38,11 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.jplr_dbp5l $(QUICK) --out runs/bench/jplr_dbp5l.json
 	$(BIN)/python -m benchmarks.reproduce_kge $(QUICK) --out runs/bench/reproduce_kge.json
 	for name in kernels encoders evaluation training kg_fit joint_glove zero_shot foundation low_resource \
-			few_shot calibration bias augmentation; do \
+			few_shot calibration bias augmentation scale distributed; do \
 		$(BIN)/python -m benchmarks.$$name $(QUICK) --out runs/bench/$$name.json || exit 1; done
+	for name in ogbl-biokg ogbl-wikikg2; do \
+		$(BIN)/python -m benchmarks.ogbl --dataset $$name --model complex $(QUICK) --out runs/bench/$$name.json \
+			|| exit 1; done
 
 clean:
 	rm -rf $(VENV) runs site
@@ -48,5 +51,5 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): PyTorch, PyTorch Geometric and the rest, once (a few minutes) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -c constraints.txt setuptools
-	$(PIP) install -c constraints.txt -e ".[fast,plot,pandas,tensorboard,atlas,llm,dev]"
+	$(PIP) install -c constraints.txt -e ".[fast,plot,pandas,tensorboard,atlas,llm,ogb,tune,notebooks,dev]"
 	touch $@
