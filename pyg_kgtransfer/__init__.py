@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.graph.hierarchy import Hierarchy
     from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
     from pyg_kgtransfer.graph.known_triples import KnownTriples
-    from pyg_kgtransfer.graph.leakage import leakage_report
+    from pyg_kgtransfer.graph.leakage import copyable, leakage_report
     from pyg_kgtransfer.graph.rules import Rule, mine_rules, propose_facts
     from pyg_kgtransfer.graph.splits import (
         HeldOut,
@@ -195,6 +195,7 @@ _HOMES = {
     "inductive_split": "graph.splits",
     "random_split": "graph.splits",
     "leakage_report": "graph.leakage",
+    "copyable": "graph.leakage",
     "read_split": "sources.files",
     "read_triples": "sources.files",
     "write_triples": "sources.files",
@@ -411,6 +412,7 @@ __all__ = [
     "build_objective",
     "calibrate",
     "compare",
+    "copyable",
     "count_cooccurrences",
     "count_words",
     "distill",
