@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.serving.bias_plot import plot_bias
     from pyg_kgtransfer.serving.predictor import Predictor
     from pyg_kgtransfer.serving.reliability_plot import plot_reliability
+    from pyg_kgtransfer.serving.tree_view import draw_subtree, tree_around
     from pyg_kgtransfer.sources.atlas import load_atlas, load_atlas_names
     from pyg_kgtransfer.sources.cooccurrence import Cooccurrences, count_cooccurrences
     from pyg_kgtransfer.sources.corpus import Corpus, count_words
@@ -304,6 +305,8 @@ _HOMES = {
     "Predictor": "serving.predictor",
     "plot_bias": "serving.bias_plot",
     "plot_reliability": "serving.reliability_plot",
+    "draw_subtree": "serving.tree_view",
+    "tree_around": "serving.tree_view",
 }
 
 __all__ = [
@@ -417,6 +420,7 @@ __all__ = [
     "count_words",
     "distill",
     "domain_gap",
+    "draw_subtree",
     "encode_unseen",
     "entity_episode",
     "entity_words",
@@ -466,6 +470,7 @@ __all__ = [
     "seed_hierarchy",
     "text_vectors",
     "train_glove",
+    "tree_around",
     "word_similarity",
     "write_foundation",
     "write_hierarchy",
