@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.graph.known_triples import KnownTriples
     from pyg_kgtransfer.graph.leakage import leakage_report
     from pyg_kgtransfer.graph.neighbours import FanOut, Neighbours
+    from pyg_kgtransfer.graph.leakage import copyable, leakage_report
     from pyg_kgtransfer.graph.rules import Rule, mine_rules, propose_facts
     from pyg_kgtransfer.graph.splits import (
         HeldOut,
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.serving.bias_plot import plot_bias
     from pyg_kgtransfer.serving.predictor import Predictor
     from pyg_kgtransfer.serving.reliability_plot import plot_reliability
+    from pyg_kgtransfer.serving.tree_view import draw_subtree, tree_around
     from pyg_kgtransfer.sources.atlas import load_atlas, load_atlas_names
     from pyg_kgtransfer.sources.cooccurrence import Cooccurrences, count_cooccurrences
     from pyg_kgtransfer.sources.corpus import Corpus, count_words
@@ -225,6 +227,7 @@ _HOMES = {
     "inductive_split": "graph.splits",
     "random_split": "graph.splits",
     "leakage_report": "graph.leakage",
+    "copyable": "graph.leakage",
     "read_split": "sources.files",
     "read_triples": "sources.files",
     "write_triples": "sources.files",
@@ -340,6 +343,8 @@ _HOMES = {
     "Predictor": "serving.predictor",
     "plot_bias": "serving.bias_plot",
     "plot_reliability": "serving.reliability_plot",
+    "draw_subtree": "serving.tree_view",
+    "tree_around": "serving.tree_view",
 }
 
 __all__ = [
@@ -462,10 +467,12 @@ __all__ = [
     "build_objective",
     "calibrate",
     "compare",
+    "copyable",
     "count_cooccurrences",
     "count_words",
     "distill",
     "domain_gap",
+    "draw_subtree",
     "encode_unseen",
     "entity_episode",
     "entity_words",
@@ -522,6 +529,7 @@ __all__ = [
     "text_vectors",
     "train_glove",
     "tune",
+    "tree_around",
     "word_similarity",
     "write_foundation",
     "write_hierarchy",

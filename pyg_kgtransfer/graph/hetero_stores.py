@@ -22,6 +22,13 @@ def check_ids(role: str, ids: Tensor, size: int) -> None:
         )
 
 
+def num_nodes(store: NodeStorage) -> int:
+    """How many nodes a store has: as it says or PyG can tell, else as many as it names."""
+    if "name" in store and not store.can_infer_num_nodes:
+        return len(store["name"])
+    return int(store.num_nodes or 0)
+
+
 def node_strings(
     stores: Mapping[str, NodeStorage], key: str, default: Sequence[Sequence[str]]
 ) -> list[list[str]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from pyg_kgtransfer.functional.segments import segment_counts
-from pyg_kgtransfer.graph.hetero_stores import check_ids, node_strings, stored_edges
+from pyg_kgtransfer.graph.hetero_stores import check_ids, node_strings, num_nodes, stored_edges
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
 
 UNTYPED = "entity"
@@ -317,7 +317,7 @@ class KnowledgeGraph:
         is_ours = own.keys() >= set(_GRAPH_ATTRIBUTES)
         stores = dict(data.node_items())
         kinds = list(stores)
-        sizes = [int(store.num_nodes or 0) for store in stores.values()]
+        sizes = [num_nodes(store) for store in stores.values()]
         first = {kind: sum(sizes[:i]) for i, kind in enumerate(kinds)}
         ids = torch.arange(sum(sizes))
         if is_ours and kinds:  # entities left out of a part of ours leave no gaps

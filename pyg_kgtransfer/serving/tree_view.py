@@ -14,7 +14,9 @@ LARGEST_PICTURE = 80  # leaves and entities; deeper ones are folded
 def tree_around(
     hierarchy: Hierarchy, entity: int, labels: list[str], *, levels: int = 4, shown: int = SHOWN
 ) -> Tree:
-    """The path to an entity, what lies beside it, and its cluster.
+    """The path to an entity, what lies beside it, and its cluster, as a rich tree.
+
+    Rich prints it; a notebook shows it where it is the last line of a cell.
 
     Args:
         hierarchy: The tree.
@@ -32,7 +34,7 @@ def tree_around(
         >>> parent, cluster_of = torch.tensor([-1, 0, 0]), torch.tensor([1, 1, 2])
         >>> names = ("places", "cities", "countries")
         >>> tree = Hierarchy(Vocabulary(["Athens", "Rome", "Greece"]), parent, cluster_of, names)
-        >>> shown = tree_around(tree, 0, tree.entities.names)
+        >>> shown = tree_around(tree, 0, list(tree.entities))
         >>> str(shown.label), [str(child.label) for child in shown.children]
         ('places · 3 entities', ['cities · 2 entities', 'countries · 1 entity: Greece'])
     """
@@ -87,6 +89,18 @@ def draw_subtree(hierarchy: Hierarchy, cluster: int, labels: list[str], path: Pa
 
     Raises:
         ImportError: If matplotlib is not installed.
+
+    Example:
+        >>> import tempfile, torch
+        >>> import pyg_kgtransfer as kgt
+        >>> parent, cluster_of = torch.tensor([-1, 0, 0]), torch.tensor([1, 1, 2])
+        >>> entities = kgt.Vocabulary(["Athens", "Rome", "Greece"])
+        >>> tree = kgt.Hierarchy(entities, parent, cluster_of, ("places", "cities", "countries"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "tree.png"
+        ...     kgt.draw_subtree(tree, 0, list(entities), path)
+        ...     path.read_bytes()[1:4]
+        b'PNG'
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

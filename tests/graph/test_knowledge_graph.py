@@ -106,6 +106,15 @@ def test_foreign_data_get_names_by_type_and_place() -> None:
     assert graph.name == "taste"
 
 
+def test_foreign_nodes_with_names_need_no_count(recwarn) -> None:
+    data = HeteroData()
+    data["city"].name = ["Athens", "Rome"]
+    data["land"].x = torch.zeros(1, 3)
+    data["city", "in", "land"].edge_index = torch.tensor([[1], [0]])
+    assert KnowledgeGraph.from_data(data).named_triples() == [("Rome", "in", "land:0")]
+    assert not recwarn.list  # PyG warns where it cannot tell
+
+
 def test_a_single_foreign_type_is_untyped_and_named_by_place() -> None:
     data = HeteroData()
     data["node"].num_nodes = 2
