@@ -41,7 +41,7 @@ class Representations(NamedTuple):
     sparse: bool = False
 
     def rows(self, ids: Tensor) -> Tensor:
-        """The entity vectors of ``ids``, in no less precision than the relations: [...] to [..., D]."""
+        """The entity vectors of ``ids``, at least as precise as the relations: [*] to [*, D]."""
         rows = embedding(ids, self.entity, sparse=self.sparse)  # far faster than indexing
         return rows.to(torch.promote_types(rows.dtype, self.relation.dtype))
 
