@@ -32,7 +32,7 @@ from pyg_kgtransfer.transfer.ranking import alone
 from pyg_kgtransfer.transfer.recipe import Recipe
 
 GB = 1e9
-BATCH, NEGATIVES, PER_QUERY = 4096, 256, 500
+BATCH, STEP, NEGATIVES, PER_QUERY = 1024, 4096, 256, 500  # STEP: beside other libraries
 Figures = dict[str, float]
 
 
@@ -142,7 +142,7 @@ def recipe_of(
     seconds: float, model: Mapping[str, Any], training: Mapping[str, Any] | None = None
 ) -> Recipe:
     """Softplus loss with shared negatives, row-wise Adagrad, for so many seconds."""
-    settings = {"epochs": 100, "optimizer": "rowwise_adagrad", "learning_rate": 0.3,
+    settings = {"epochs": 100, "optimizer": "rowwise_adagrad", "learning_rate": 0.1,
                 "progress": False, "accelerator": "cpu", "max_seconds": seconds}  # fmt: skip
     return Recipe(
         ModelConfig(**{"encoder": "shallow", "decoder": "complex", "width": 100, "sparse": True,
@@ -241,8 +241,8 @@ def compared(folder: Path, other: str, steps: Mapping[str, int], repeats: int) -
     paired = timing.alternate(ours, theirs, repeats=repeats)
     found = paired.figures("speedup", scale=steps["ours"] / steps["theirs"])
     return found | {
-        "triples_per_second": steps["ours"] * BATCH / found["speedup.ours_seconds"],
-        "triples_per_second.theirs": steps["theirs"] * BATCH / found["speedup.theirs_seconds"],
+        "triples_per_second": steps["ours"] * STEP / found["speedup.ours_seconds"],
+        "triples_per_second.theirs": steps["theirs"] * STEP / found["speedup.theirs_seconds"],
     }
 
 
@@ -262,7 +262,7 @@ def our_steps(
         optimizer="rowwise_adagrad", learning_rate=0.1, progress=False, accelerator="cpu"
     )
     learner = Learner(training, build_model(config, **sizes), objective, None)
-    batches = TripleBatches(graph.triples, BatchOptions(batch_size=BATCH))
+    batches = TripleBatches(graph.triples, BatchOptions(batch_size=STEP))
     tensors = graph.with_triples(graph.triples[:0]).tensors()
 
     def work() -> None:

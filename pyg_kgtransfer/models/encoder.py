@@ -41,9 +41,9 @@ class Representations(NamedTuple):
     sparse: bool = False
 
     def rows(self, ids: Tensor) -> Tensor:
-        """The entity vectors of ``ids``, in the relations' precision: [...] to [..., D]."""
+        """The entity vectors of ``ids``, at least as precise as the relations: [*] to [*, D]."""
         rows = embedding(ids, self.entity, sparse=self.sparse)  # far faster than indexing
-        return rows.to(self.relation.dtype)
+        return rows.to(torch.promote_types(rows.dtype, self.relation.dtype))
 
     def narrowed(self, *ids: Tensor) -> tuple["Representations", list[Tensor]]:
         """Only the entity vectors of ``ids``, and the places of each of ``ids`` among them.

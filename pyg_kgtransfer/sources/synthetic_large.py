@@ -35,8 +35,8 @@ class LargeOptions:
     num_relations: int = 535
     num_triples: int = 16_109_182
     num_held_out: int = 10_000
-    num_clusters: int = 1000
-    skew: float = 2.0
+    num_clusters: int = 100
+    skew: float = 3.0
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_clusters <= self.num_entities or self.num_relations < 1:

@@ -124,7 +124,7 @@ class Learner:
             NotFiniteError: Names the parameters.
         """
         named = [(n, p) for n, p in self.module.named_parameters() if p.is_floating_point()]
-        finite = torch.stack([torch.isfinite(p).all() for _, p in named]).tolist()
+        finite = torch.stack([_is_finite(p.detach()) for _, p in named]).tolist()
         broken = [name for (name, _), fine in zip(named, finite, strict=True) if not fine]
         if broken:
             raise NotFiniteError(
@@ -154,6 +154,13 @@ class Learner:
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+
+
+def _is_finite(weights: Tensor) -> Tensor:
+    """Whether all numbers are finite, in one pass without a copy: NaN is the least and the most."""
+    if not weights.numel():
+        return torch.ones((), dtype=torch.bool, device=weights.device)
+    return torch.isfinite(torch.stack(torch.aminmax(weights))).all()
 
 
 def _check_effective(config: TrainConfig, model: GraphModel, objective: Objective) -> None:
