@@ -32,9 +32,8 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.graph.hierarchy import Hierarchy
     from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
     from pyg_kgtransfer.graph.known_triples import KnownTriples
-    from pyg_kgtransfer.graph.leakage import leakage_report
-    from pyg_kgtransfer.graph.neighbours import FanOut, Neighbours
     from pyg_kgtransfer.graph.leakage import copyable, leakage_report
+    from pyg_kgtransfer.graph.neighbours import FanOut, Neighbours
     from pyg_kgtransfer.graph.rules import Rule, mine_rules, propose_facts
     from pyg_kgtransfer.graph.splits import (
         HeldOut,
@@ -528,8 +527,8 @@ __all__ = [
     "seed_hierarchy",
     "text_vectors",
     "train_glove",
-    "tune",
     "tree_around",
+    "tune",
     "word_similarity",
     "write_foundation",
     "write_hierarchy",
