@@ -19,6 +19,7 @@ from pyg_kgtransfer.sources.dataset_table import DATASETS
 from pyg_kgtransfer.sources.datasets import load, load_dbp5l_links
 from pyg_kgtransfer.sources.files import read_split, read_triples
 from pyg_kgtransfer.sources.folders import read_dglke, read_openke
+from pyg_kgtransfer.sources.mapped import is_mapped, read_mapped
 from pyg_kgtransfer.sources.ogb import OGB, load_ogb
 from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
 from pyg_kgtransfer.training.checkpoint_format import INDEX
@@ -29,8 +30,8 @@ ATLAS_GRAPHS = ("geonames", "cldr", "iso")
 DBP5L = "dbp-5l/"
 DATA_HELP = (
     "'atlas' (the world, comes with this package), a named data set (ogbl-biokg and ogbl-wikikg2 "
-    "with their negatives), a folder with train, valid and test tables, or one table of triples "
-    "(head, relation, tail; tab-separated, or .csv)"
+    "with their negatives), a folder with train, valid and test tables or that write_mapped wrote, "
+    "or one table of triples (head, relation, tail; tab-separated, or .csv)"
 )
 
 
@@ -220,6 +221,8 @@ def _dbp5l_links(graphs: Mapping[str, KnowledgeGraph]) -> list[Alignment]:
 
 
 def _folder(path: Path, name: str) -> Split:
+    if is_mapped(path):
+        return read_mapped(path)
     if (path / "entity2id.txt").exists():
         return read_openke(path, name=name)
     if (path / "entities.dict").exists():

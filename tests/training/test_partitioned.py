@@ -1,5 +1,6 @@
 """A table in buckets: each fact once, exact resume, and as good as one in memory."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,20 @@ def test_other_data_and_settings_are_refused(tmp_path: Path) -> None:
         EntityBuckets.draw(4, 5, seed=0)
     with pytest.raises(ValueError, match="at least 1"):
         Partition(0)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    split = planted(24)
+    whole = trainer(split, tmp_path / "whole")
+    whole.fit(split.train, OPTIONS)
+    trainer(split, tmp_path / "cut").fit(split.train, OPTIONS, max_pairs=2)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
+    try:
+        with pytest.raises(OSError, match="the disk is full"):
+            trainer(split, tmp_path / "cut").fit(split.train, OPTIONS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    again = trainer(split, tmp_path / "cut")
+    again.fit(split.train, OPTIONS)
+    assert torch.equal(again.rows(torch.arange(24)), whole.rows(torch.arange(24)))
