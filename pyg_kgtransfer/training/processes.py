@@ -153,14 +153,14 @@ def check_same(present: Mapping[str, Any]) -> None:
     """
     first, *others = gathered(dict(present))
     differences = [
-        f"rank {number} has {', '.join(_differences(first, other))}"
+        f"rank {number} differs from rank 0 in {', '.join(_differences(first, other))}"
         for number, other in enumerate(others, start=1)
         if other != first
     ]
     if differences:
         raise ValueError(
             "all processes must train the same model on the same data with the same settings and "
-            f"seeds (got: {'; '.join(differences)} than rank 0)"
+            f"seeds (got: {'; '.join(differences)})"
         )
 
 
@@ -170,9 +170,9 @@ def _differences(first: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator
         if isinstance(value, Mapping) and isinstance(own, Mapping):
             for key in sorted(value.keys() | own.keys()):
                 if value.get(key) != own.get(key):
-                    yield f"another {key} ({own.get(key)!r}, not {value.get(key)!r})"
+                    yield f"{key} ({own.get(key)!r}, not {value.get(key)!r})"
         elif own != value:
-            yield f"another {name}"
+            yield name
 
 
 @contextmanager
@@ -188,7 +188,7 @@ def watched(words: Callable[[], str]) -> Iterator[None]:
         ProcessLostError: If another process ended, did not answer in time, or this one is told to
             stop.
     """
-    if environment() is None:
+    if num_processes() == 1:
         yield
         return
     is_ending = False

@@ -94,13 +94,15 @@ class Trainer:
         """
         if self.config.patience is not None and validate is None:
             raise ValueError("patience counts validations, so it needs validate (got none)")
+        learner = Learner(self.config, model, objective, parameter_groups)
+        device = learner.device
+        cuda = [device] if device.type == "cuda" else []
         loops: list[TrainingLoop] = []
-        with watched(lambda: loops[0].in_words() if loops else "before the first step"):
-            learner = Learner(self.config, model, objective, parameter_groups)
-            device = learner.device
-            cuda = [device] if device.type == "cuda" else []
-            with torch.random.fork_rng(devices=cuda):
-                torch.manual_seed(self.config.seed)
-                material = Material(batches.to(device), graph.to(device), validate, self.origin)
-                loops.append(TrainingLoop(self.config, learner, material, self.run_dir))
-                return loops[0].run()
+        with (
+            watched(lambda: loops[0].in_words() if loops else "before the first step"),
+            torch.random.fork_rng(devices=cuda),
+        ):
+            torch.manual_seed(self.config.seed)
+            material = Material(batches.to(device), graph.to(device), validate, self.origin)
+            loops.append(TrainingLoop(self.config, learner, material, self.run_dir))
+            return loops[0].run()
