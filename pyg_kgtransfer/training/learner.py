@@ -183,6 +183,16 @@ class Learner:
         if self.is_sharded:  # before the next step's backward pass its shards are not in place
             self.module.zero_grad(set_to_none=True)
 
+    @contextmanager
+    def without_reducing(self) -> Iterator[None]:
+        """In it each process keeps gradients of its own: to measure what reducing them costs."""
+        apart, self._apart = self._apart, []
+        try:
+            with self.fabric.no_backward_sync(self._wrapped, enabled=num_processes() > 1):
+                yield
+        finally:
+            self._apart = apart
+
     def check_weights(self, *, epoch: int, step: int) -> None:
         """Refuse weights that are not finite: the loss was, so a gradient was not.
 

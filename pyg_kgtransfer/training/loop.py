@@ -13,7 +13,7 @@ from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.training.batches import TripleBatches
 from pyg_kgtransfer.training.config import TrainConfig, learning_rate_factor
-from pyg_kgtransfer.training.history import History, HistoryLog, TensorBoardCurves
+from pyg_kgtransfer.training.history import History, Record
 from pyg_kgtransfer.training.learner import Learner
 from pyg_kgtransfer.training.loss_meter import LossMeter, NotFiniteError
 from pyg_kgtransfer.training.processes import (
@@ -94,8 +94,7 @@ class TrainingLoop:
         self.started = self.saved_at = time.monotonic()
         self.saved_step: int | None = None
         self.identity: Scalars = {}
-        self.log: HistoryLog | None = None
-        self.curves: TensorBoardCurves | None = None
+        self.record: Record | None = None  # the first process's
         if run_dir is not None or several:
             self._identify()
         if run_dir is not None:
@@ -200,7 +199,7 @@ class TrainingLoop:
         if self.history.stop_reason or number % config.save_every == 0 or self._is_save_due():
             self._save()
         if self.run_dir is not None:
-            once(lambda: self._record(row))
+            once(lambda: self.record and self.record.append(row))
         seconds_per_step = (time.monotonic() - self.started) / max(self.steps - self.first_step, 1)
         self.show.epoch(
             row, self._best_in_words(), seconds_per_step * (self.total_steps - self.steps)
@@ -215,7 +214,7 @@ class TrainingLoop:
             rows[-1]["metrics"] = self._validate(rows[-1]["epoch"])
             rows[-1]["seconds"] = self.seconds()
         if self.run_dir is not None:
-            once(self._close_record)
+            once(lambda: self.record and self.record.close(rows, is_cut=bool(self.step)))
         self.history.best_epoch = self.selection.best_epoch
         self.history.best_metric = self.selection.best_metric
         self.history.steps, self.history.seconds = self.steps, self.seconds()
@@ -228,20 +227,6 @@ class TrainingLoop:
         if rank() == 0:
             logger.info(message)
         self.show.say(message)
-
-    def _record(self, row: dict[str, Any]) -> None:
-        for writer in (self.log, self.curves):
-            if writer is not None:
-                writer.append(row)
-
-    def _close_record(self) -> None:
-        rows = self.history.rows
-        if self.log is not None:
-            self.log = HistoryLog(self.log.path, rows)
-        if self.curves is not None:
-            if self.step:
-                self.curves.append(rows[-1])
-            self.curves.close()
 
     def _row(self, steps: int) -> dict[str, Any]:
         """The row of the present epoch, not yet validated."""
@@ -342,10 +327,8 @@ class TrainingLoop:
         once(lambda: self._open_record(run_dir))
 
     def _open_record(self, run_dir: Path) -> None:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        self.log = HistoryLog(run_dir / "log.jsonl", self.history.rows)
-        if self.config.tensorboard:
-            self.curves = TensorBoardCurves(run_dir / "tensorboard", self.steps)
+        rows, curves = self.history.rows, self.config.tensorboard
+        self.record = Record(run_dir, rows, steps=self.steps, curves=curves)
 
     def _save(self) -> None:
         """Write the resume checkpoint, unless it is there already."""
