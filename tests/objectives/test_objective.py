@@ -57,7 +57,7 @@ def objectives(graph, make_model) -> dict[str, Callable]:
     known = KnownTriples([graph.triples], num_entities=10, num_relations=3)
     weights = balanced_weights(known, 0.5, "popularity")
     half = torch.arange(10).where(torch.arange(10) % 3 > 0, torch.tensor(-1))  # knows two of three
-    teacher = Teacher(make_model(6, 9), graph.tensors(), half, torch.arange(3))
+    teacher = Teacher(make_model(6, 9).double(), graph.tensors(), half, torch.arange(3))
     adversarial = partial(losses.self_adversarial_loss, margin=1.0, temperature=1.0)
     return {
         "negatives": NegativeSampling(adversarial, num_negatives=3, known=known, with_self=True),
