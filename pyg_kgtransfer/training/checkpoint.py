@@ -43,7 +43,7 @@ from pyg_kgtransfer.training.durable_files import (
     standing_folder,
     write_json,
 )
-from pyg_kgtransfer.training.processes import once
+from pyg_kgtransfer.training.processes import once, watched
 from pyg_kgtransfer.training.selection import snapshot
 
 # What the kinds of inputs that read given vectors keep them in.
@@ -162,7 +162,8 @@ class Checkpoint:
             OSError: If it cannot be written (disk full); a checkpoint at ``path`` is untouched.
         """
         path = Path(path)
-        once(lambda: self._write(path))
+        with watched(lambda: f"while the checkpoint was written to {path}"):
+            once(lambda: self._write(path))
         return path
 
     def _write(self, path: Path) -> None:

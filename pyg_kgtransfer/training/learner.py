@@ -24,6 +24,7 @@ from pyg_kgtransfer.training.processes import (
     num_processes,
     own_part,
     rank,
+    watched,
 )
 from pyg_kgtransfer.training.resume import (
     Scalars,
@@ -94,7 +95,8 @@ class Learner:
         self.fabric = fabric_of(config, self.module)
         self._apart: list[nn.Parameter] = []  # whose gradients are reduced here
         if num_processes() > 1:
-            self._prepare_to_share()
+            with watched(lambda: "before the first step"):
+                self._prepare_to_share()
         given = _named(parameter_groups, self.module)
         with warnings.catch_warnings():  # broadcast_buffers: what is to replace it does the same
             warnings.simplefilter("ignore", FutureWarning)

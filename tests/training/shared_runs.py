@@ -16,6 +16,7 @@ from pyg_kgtransfer.cli import main
 from pyg_kgtransfer.process import place_among_processes
 from pyg_kgtransfer.training.strategies import training_device
 
+NORMS = {"encoder": "compgcn", "decoder": "conve", "reciprocal": True}
 SIZE = 30  # entities
 SHALLOW = {"encoder": "shallow"}
 SOFTPLUS = {"loss": "softplus", "num_negatives": 3}
@@ -31,12 +32,22 @@ CASES: dict[str, tuple[dict, dict, int, dict]] = {
     "foundation": ({"encoder": "foundation"}, SOFTPLUS, 40, {}),
     "one a batch": (SHALLOW, {}, 1, {"epochs": 1}),
     "sharded": (
-        {"encoder": "rgcn"}, {"n3": 0.1}, 40,
+        {"encoder": "rgcn"},
+        {"n3": 0.1},
+        40,
         {"strategy": "fsdp", "precision": "32-true", "clip_norm": 0.5},
     ),
     "sharded, Adagrad": (
-        SHALLOW, {}, 40, {"strategy": "fsdp", "precision": "32-true", "optimizer": "adagrad"},
+        SHALLOW,
+        {},
+        40,
+        {"strategy": "fsdp", "precision": "32-true", "optimizer": "adagrad"},
     ),
+}
+# where each process has norms and draws of its own rows, so that one process finds others
+OWN_ROWS = {
+    "norms": (NORMS, {}, 40, {}),
+    "neighbours": ({"encoder": "rgcn"}, SOFTPLUS, 40, {"fan_out": (3,)}),
 }  # fmt: skip
 
 
@@ -53,12 +64,12 @@ def split_of(seed: int = 0) -> kgt.Split:
 
 
 def recipe_of(name: str) -> kgt.Recipe:
-    model, loss, size, training = CASES[name]
+    model, loss, size, training = (CASES | OWN_ROWS)[name]
     options = {"epochs": 2, "precision": "64-true", "learning_rate": 0.05, **training}
     if place_among_processes()[1] == 1:
         options.pop("strategy", None)
     return kgt.Recipe(
-        kgt.ModelConfig(width=8, **model),
+        kgt.ModelConfig(width=16, **model),
         kgt.ObjectiveConfig(**loss),
         kgt.BatchOptions(batch_size=size),
         kgt.TrainConfig(progress=False, accelerator="cpu", **options),
@@ -99,7 +110,7 @@ def full_disk(descriptor: int) -> None:
 def everything(folder: Path) -> None:
     """Train all cases, try what is refused, and save what was found, for each rank."""
     rank, _ = place_among_processes()
-    found: dict[str, object] = {name: trained(name) for name in CASES}
+    found: dict[str, object] = {name: trained(name) for name in (*CASES, *OWN_ROWS)}
     found["recorded"] = trained("layers", folder / "run")
     usual = recipe_of("independent")
     found["data"] = refused(lambda rank: (rank, usual))

@@ -94,6 +94,17 @@ def test_two_processes_learn_what_one_learns(
             torch.testing.assert_close(first[key], value, rtol=0, atol=near)
 
 
+@pytest.mark.parametrize("name", shared_runs.OWN_ROWS)
+def test_what_is_of_own_rows_ends_alike(
+    both: tuple[Path, list[dict], list[str]], name: str
+) -> None:
+    alone = shared_runs.trained(name)
+    first, second = (found[name] for found in both[1])
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert first["mrr"][-1] == pytest.approx(alone["mrr"][-1].item(), abs=0.1)
+    assert not all(torch.equal(value, first[key]) for key, value in alone.items())
+
+
 def test_files_are_written_once_and_go_on_alone(
     both: tuple[Path, list[dict], list[str]], tmp_path: Path
 ) -> None:
