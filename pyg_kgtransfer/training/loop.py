@@ -198,8 +198,7 @@ class TrainingLoop:
             self.history.stop_reason = "patience"
         if self.history.stop_reason or number % config.save_every == 0 or self._is_save_due():
             self._save()
-        if self.run_dir is not None:
-            once(lambda: self.record and self.record.append(row))
+        self._write(lambda record: record.append(row))
         seconds_per_step = (time.monotonic() - self.started) / max(self.steps - self.first_step, 1)
         self.show.epoch(
             row, self._best_in_words(), seconds_per_step * (self.total_steps - self.steps)
@@ -213,8 +212,7 @@ class TrainingLoop:
         if self.validate is not None and rows and not rows[-1]["metrics"]:
             rows[-1]["metrics"] = self._validate(rows[-1]["epoch"])
             rows[-1]["seconds"] = self.seconds()
-        if self.run_dir is not None:
-            once(lambda: self.record and self.record.close(rows, is_cut=bool(self.step)))
+        self._write(lambda record: record.close(rows, is_cut=bool(self.step)))
         self.history.best_epoch = self.selection.best_epoch
         self.history.best_metric = self.selection.best_metric
         self.history.steps, self.history.seconds = self.steps, self.seconds()
@@ -227,6 +225,12 @@ class TrainingLoop:
         if rank() == 0:
             logger.info(message)
         self.show.say(message)
+
+    def _write(self, act: Callable[[Record], None]) -> None:
+        """Let the first process act on its record."""
+        record = self.record
+        if self.run_dir is not None:
+            once(lambda: None if record is None else act(record))
 
     def _row(self, steps: int) -> dict[str, Any]:
         """The row of the present epoch, not yet validated."""

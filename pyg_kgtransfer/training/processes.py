@@ -195,7 +195,7 @@ def watched(words: Callable[[], str]) -> Iterator[None]:
 
     def stop(number: int, frame: object) -> None:
         if not is_ending:
-            raise ProcessLostError("this process was told to stop, as all are when one is lost,")
+            raise ProcessLostError("this process was told to stop")
 
     is_ours = (
         threading.current_thread() is threading.main_thread()
@@ -210,7 +210,7 @@ def watched(words: Callable[[], str]) -> Iterator[None]:
         told = isinstance(error, ProcessLostError)
         if not told and _LOSS.search(f"{type(error).__name__} {error}") is None:
             raise
-        lost = str(error) if told else _lost_in_words(str(error))
+        lost = _lost_in_words(error)
         message = f"{lost} {words()}"
         logger.error(message)
         raise ProcessLostError(message) from error
@@ -219,13 +219,15 @@ def watched(words: Callable[[], str]) -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _lost_in_words(said: str) -> str:
+def _lost_in_words(error: Exception) -> str:
     missing = _missing_at_roll_call()
     if missing:
         several = len(missing) > 1
         ranks = f"rank{'s' if several else ''} {', '.join(map(str, missing))}"
         return f"{ranks} {'were' if several else 'was'} lost"
-    brief = said.splitlines()[0] if said else "no answer"
+    if isinstance(error, ProcessLostError):
+        return str(error)
+    brief = str(error).partition("\n")[0]
     return f"another process was lost or did not answer in time ({brief})"
 
 

@@ -1,5 +1,6 @@
 """How one model is trained by several processes: copies whose gradients are reduced, or shards."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -67,27 +68,38 @@ def fabric_of(config: TrainConfig, module: nn.Module) -> Fabric:
             f"each of {local} processes on a machine needs a GPU of its own "
             f"(got {torch.cuda.device_count()}): start fewer, or take accelerator cpu"
         )
-    strategy = _strategy(config, module, device, place.world_size())
+    strategy = _strategy(config, module, place.world_size())
     nodes = place.world_size() // local
     fabric = Fabric(devices=local, num_nodes=nodes, strategy=strategy, **options)
-    is_first = not dist.is_initialized()
-    fabric.launch()
-    if is_first:
+    if not dist.is_initialized():
+        _connect(place, device, timedelta(seconds=config.timeout_seconds))
         end_group_at_exit()
+    fabric.launch()
     return fabric
 
 
-def _strategy(
-    config: TrainConfig, module: nn.Module, device: torch.device, world_size: int
-) -> Strategy:
-    # objects go over gloo wherever the numbers go
-    connection: dict[str, Any] = {
-        "process_group_backend": "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        "timeout": timedelta(seconds=config.timeout_seconds),
-    }
+def _connect(place: ClusterEnvironment, device: torch.device, timeout: timedelta) -> None:
+    """Join the group. Where torchrun starts all processes of a machine again, it is a new one.
+
+    The store of torchrun outlives them, with the addresses of those that are gone.
+    """
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = place.main_address, str(place.main_port)
+    rank, size = place.global_rank(), place.world_size()
+    store, _, _ = next(dist.rendezvous("env://", rank, size, timeout=timeout))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if local_size(place) == size:  # agents of several machines may count otherwise
+        store = dist.PrefixStore(f"attempt {attempt}", store)
+    is_cuda = device.type == "cuda"
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if is_cuda else "gloo",  # objects go over gloo in any case
+        store=store, rank=rank, world_size=size, timeout=timeout,
+        device_id=device if is_cuda else None,
+    )  # fmt: skip
+
+
+def _strategy(config: TrainConfig, module: nn.Module, world_size: int) -> Strategy:
     if config.strategy != "fsdp":
         return DDPStrategy(
-            **connection,
             find_unused_parameters=True,  # frozen parts, what a loss does not read
             broadcast_buffers=False,  # tables of features among them; all processes have the same
             init_sync=False,  # checked instead: whose weights differ is told
@@ -102,9 +114,7 @@ def _strategy(
             f"strategy fsdp goes with precision {', '.join(FSDP_PRECISIONS)} "
             f"(got {config.precision!r})"
         )
-    return ModelParallelStrategy(
-        _shard, data_parallel_size=world_size, tensor_parallel_size=1, **connection
-    )
+    return ModelParallelStrategy(_shard, data_parallel_size=world_size, tensor_parallel_size=1)
 
 
 def _shard(module: nn.Module, mesh: Any) -> nn.Module:
