@@ -38,6 +38,8 @@ VERBS = {
     "info": "tell what is in a checkpoint or a data set, where it comes from, what leaks",
     "doctor": "tell versions, devices and extras of this installation",
 }
+# What torchrun or srun may start several times: one model is trained, and written once.
+SHARED = ("pretrain", "distill", "finetune", "adapt", "few-shot")
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -124,7 +126,13 @@ def _run(verb: str, arguments: list[str]) -> int:
         known = re.findall(r"--[\w.]+", parser.format_help())
         raise ValueError(_option_in_words(str(error), known)) from error
     options = parser.instantiate(parsed)
-    is_first = place_among_processes()[0] == 0  # one tells what all have done
+    rank, size = place_among_processes()
+    is_first = rank == 0  # one tells what all have done
+    if size > 1 and verb not in SHARED:
+        raise ValueError(
+            f"only {', '.join(SHARED)} train in several processes; start this one alone (got "
+            f"{size} processes)"
+        )
     is_quiet = options.json or not is_first
     show: Callable[[object], None] = _silence if is_quiet else console().print
     report = command.run(options, show)

@@ -1,5 +1,6 @@
 """What takes the steps: model, objective and optimizer on one device, in one precision."""
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -129,6 +130,7 @@ class Learner:
                 "model": module_digest(self.module.model),
                 "objective": module_digest(self.module.objective),
                 "weights": weights_digest(self.module),
+                "data of the objective": _buffers_digest(self.module.objective),
                 "version of torch": torch.__version__,
             }
         )
@@ -316,6 +318,17 @@ def _check_effective(config: TrainConfig, model: GraphModel, objective: Objectiv
                 f"encodes (got {config.edge_dropout}, {layers} layers and a "
                 f"{type(objective).__name__})"
             )
+
+
+def _buffers_digest(objective: Objective) -> str:
+    """The sha256 of what an objective keeps beside parameters, stored with it or not."""
+    digest = hashlib.sha256()
+    for name, kept in objective.named_buffers():
+        digest.update(f"{name} {kept.dtype} {tuple(kept.shape)}\n".encode())
+        digest.update(
+            kept.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()
 
 
 def _named(

@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from pyg_kgtransfer.training.config import TrainConfig
+from pyg_kgtransfer.training.config import ROWWISE, TrainConfig
 from pyg_kgtransfer.training.processes import (
     end_group_at_exit,
     environment,
@@ -108,6 +108,10 @@ def _strategy(config: TrainConfig, module: nn.Module, world_size: int) -> Strate
         raise ValueError(
             "strategy fsdp spreads the optimizer's state of whole tables, and sparse rows need "
             "none: take one of them (got strategy 'fsdp' and sparse=True)"
+        )
+    if config.optimizer == ROWWISE:
+        raise ValueError(
+            f"strategy fsdp goes with optimizers of torch, such as adagrad (got {ROWWISE!r})"
         )
     if config.precision not in FSDP_PRECISIONS:
         raise ValueError(

@@ -246,13 +246,17 @@ def evaluate(
 
 
 def ranked_together(
-    rank: LinkPrediction, model: GraphModel, representations: Any
+    rank: LinkPrediction | SuppliedRanking, model: GraphModel, representations: Any
 ) -> LinkPredictionResult:
     """What ``rank`` finds, where several processes train: each ranks its part of the triples once.
+
+    Among supplied negatives each ranks all.
 
     Raises:
         ValueError: If a score is not finite.
     """
+    if isinstance(rank, SuppliedRanking):
+        return rank(model, representations)
     start, stop = own_part(len(rank.triples))
 
     def own() -> Tensor:

@@ -12,6 +12,7 @@ from pyg_kgtransfer.objectives.balance import balanced_weights
 from pyg_kgtransfer.objectives.distillation import PredictionDistillation, Teacher
 from pyg_kgtransfer.objectives.link_prediction import N3, KvsAll, NegativeSampling, OneVsAll
 from pyg_kgtransfer.objectives.objective import Batch, Mixture
+from pyg_kgtransfer.objectives.typed_negatives import TypedNegatives
 
 
 def test_mixture_is_the_weighted_sum_of_its_terms(graph, model, batch) -> None:
@@ -61,6 +62,7 @@ def objectives(graph, make_model) -> dict[str, Callable]:
     adversarial = partial(losses.self_adversarial_loss, margin=1.0, temperature=1.0)
     return {
         "negatives": NegativeSampling(adversarial, num_negatives=3, known=known, with_self=True),
+        "negatives of a type": TypedNegatives(losses.softplus_loss, 3, torch.arange(10) % 3),
         "shared negatives": NegativeSampling(losses.softplus_loss, num_negatives=3, shared=True),
         "weighted negatives": NegativeSampling(
             losses.softplus_loss, num_negatives=3, entity_weights=torch.arange(10.0)

@@ -44,8 +44,14 @@ CASES: dict[str, tuple[dict, dict, int, dict]] = {
         {"strategy": "fsdp", "precision": "32-true", "optimizer": "adagrad"},
     ),
 }
-# where each process has norms and draws of its own rows, so that one process finds others
+# where sums are rounded to 8 bits, or each process has norms and draws of its own rows
 OWN_ROWS = {
+    "rounded": (
+        {**SHALLOW, "sparse": True, "table": "bfloat16"},
+        SOFTPLUS,
+        40,
+        {"optimizer": "rowwise_adagrad", "precision": "32-true"},
+    ),
     "norms": (NORMS, {}, 40, {}),
     "neighbours": ({"encoder": "rgcn"}, SOFTPLUS, 40, {"fan_out": (3,)}),
 }  # fmt: skip

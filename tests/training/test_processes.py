@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import pyg_kgtransfer
+from pyg_kgtransfer.cli import main
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.learner import Learner
@@ -20,7 +21,7 @@ from tests.commands.command_line import facts, write_split
 from tests.training import shared_runs
 
 ROOT = Path(__file__).parent.parent.parent
-SHARDED = [name for name in shared_runs.CASES if name.startswith("sharded")]
+IN_32_BITS = [name for name, case in shared_runs.CASES.items() if "precision" in case[3]]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -84,7 +85,7 @@ def test_two_processes_learn_what_one_learns(
     alone = shared_runs.trained(name)
     first, second = (found[name] for found in both[1])
     assert first.keys() == second.keys() == alone.keys()
-    tolerance = 3e-6 if name in SHARDED else 1e-7  # 32 and 64 bits
+    tolerance = 3e-6 if name in IN_32_BITS else 1e-7  # 32 and 64 bits
     for key, value in alone.items():
         assert torch.equal(first[key], second[key]), key
         if key.startswith("weights."):
@@ -95,7 +96,7 @@ def test_two_processes_learn_what_one_learns(
 
 
 @pytest.mark.parametrize("name", shared_runs.OWN_ROWS)
-def test_what_is_of_own_rows_ends_alike(
+def test_what_differs_from_one_process_is_alike_in_both(
     both: tuple[Path, list[dict], list[str]], name: str
 ) -> None:
     alone = shared_runs.trained(name)
@@ -150,6 +151,15 @@ def test_a_lost_process_is_told_and_the_run_goes_on(
     assert printed[1] == ""
     assert resumed["id"] == unbroken["id"] == Checkpoint.load(folder / "broken out").id
     assert len((folder / "broken" / "log.jsonl").read_text().splitlines()) == 16
+
+
+def test_verbs_that_do_not_train_together_run_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["info", "codex-s"]) == 2
+    assert "start this one alone (got 2 processes)" in capsys.readouterr().err
 
 
 def test_the_package_is_a_program() -> None:
