@@ -1,4 +1,4 @@
-"""What one process and two processes train alike; run twice by torchrun or by the tests."""
+"""What one process and two processes train alike."""
 
 import errno
 import os
@@ -153,12 +153,19 @@ def die_when_logged(log: Path, lines: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-if __name__ == "__main__":
+def begin(rank: int, port: int, folder: Path, what: str) -> None:
+    """One of two processes, as torchrun starts them; what it says goes to files in ``folder``."""
+    os.environ |= {
+        "TORCHELASTIC_RUN_ID": "test", "RANK": str(rank), "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    for descriptor, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(folder / f"{what}.{rank}.{name}", os.O_CREAT | os.O_WRONLY), descriptor)
     torch.set_num_threads(1)
-    place = Path(sys.argv[2])
-    if sys.argv[1] == "everything":
-        everything(place)
-    else:
-        if place_among_processes()[0] == 1:
-            die_when_logged(place / "broken" / "log.jsonl", 2)
-        sys.exit(main(command(place, "broken")))
+    if what == "everything":
+        everything(folder)
+        return
+    if rank == 1:
+        die_when_logged(folder / "broken" / "log.jsonl", 2)
+    sys.exit(main(command(folder, "broken")))

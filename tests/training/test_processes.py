@@ -1,12 +1,13 @@
 """Two processes over gloo: the same losses, weights and ranks as one; files once; a loss told."""
 
 import json
-import os
+import multiprocessing
 import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -24,57 +25,54 @@ ROOT = Path(__file__).parent.parent.parent
 IN_32_BITS = [name for name, case in shared_runs.CASES.items() if "precision" in case[3]]
 
 
-def environment(**more: str) -> dict[str, str]:
-    threads = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
-    return {**os.environ, "PYTHONPATH": str(ROOT), **threads, **more}
+class Said(NamedTuple):
+    status: int | None
+    out: str
+    err: str
 
 
-def two_of(*arguments: str) -> list[subprocess.CompletedProcess]:
-    """Two processes of ``shared_runs``, started as torchrun starts them."""
+def two_of(folder: Path, what: str) -> list[Said]:
+    """Two processes that begin alike, from a server that has imported what they need."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.training.shared_runs"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    started = {"TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    started |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    command = [sys.executable, "-m", "tests.training.shared_runs", *arguments]
+        port = free.getsockname()[1]
     both = [
-        subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=environment(**started, RANK=rank, LOCAL_RANK=rank),
-        )
-        for rank in "01"
-    ]  # fmt: skip
-    said = [process.communicate(timeout=100) for process in both]
-    return [
-        subprocess.CompletedProcess(command, process.returncode, *words)
-        for process, words in zip(both, said, strict=True)
+        context.Process(target=shared_runs.begin, args=(rank, port, folder, what))
+        for rank in (0, 1)
     ]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(timeout=100)
+    texts = [
+        [(folder / f"{what}.{rank}.{name}").read_text() for name in ("out", "err")]
+        for rank in (0, 1)
+    ]
+    return [Said(process.exitcode, *text) for process, text in zip(both, texts, strict=True)]
 
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Where torchrun started two processes, of which the second was killed; what was said."""
+    """Where two processes trained, of which the second was killed; what the first said."""
     folder = tmp_path_factory.mktemp("two")
     write_split(folder / "a", facts("city", "land"))
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    launch += ["--standalone", "-m", "tests.training.shared_runs", "broken", str(folder)]
-    ran = subprocess.run(
-        launch, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=100
-    )
-    assert ran.returncode != 0
-    assert ran.stdout == ""
-    return folder, ran.stderr
+    first, second = two_of(folder, "broken")
+    assert (first.status, second.status) == (2, -9), first.err
+    assert first.out == ""
+    return folder, first.err
 
 
 @pytest.fixture(scope="module")
 def both(broken: tuple[Path, str]) -> tuple[Path, list[dict], list[str]]:
     """What two processes found, by rank, where they wrote, and what each printed."""
     folder, _ = broken
-    ran = two_of("everything", str(folder))
+    ran = two_of(folder, "everything")
     for process in ran:
-        assert process.returncode == 0, process.stderr
+        assert process.status == 0, process.err
     found = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
-    return folder, found, [process.stdout for process in ran]
+    return folder, found, [process.out for process in ran]
 
 
 @pytest.mark.parametrize("name", shared_runs.CASES)
@@ -164,7 +162,7 @@ def test_verbs_that_do_not_train_together_run_alone(
 
 def test_the_package_is_a_program() -> None:
     command = [sys.executable, "-m", "pyg_kgtransfer", "--version"]
-    ran = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ran.stdout.strip() == pyg_kgtransfer.__version__
 
 
