@@ -39,7 +39,9 @@ from pyg_kgtransfer.training.selection import snapshot
 from pyg_kgtransfer.training.strategies import (
     fabric_of,
     gathered_parameters,
+    groups_of_names,
     leave_apart,
+    named_groups,
     placed_as,
     reduce_apart,
     reduced_apart,
@@ -98,11 +100,11 @@ class Learner:
         if num_processes() > 1:
             with watched(lambda: "before the first step"):
                 self._prepare_to_share()
-        given = _named(parameter_groups, self.module)
+        given = named_groups(parameter_groups, self.module)
         with warnings.catch_warnings():  # broadcast_buffers: what is to replace it does the same
             warnings.simplefilter("ignore", FutureWarning)
             self._wrapped = self.fabric.setup_module(self.module)
-        groups = _with_parameters(given, self.module)
+        groups = groups_of_names(given, self.module)
         self._optimizer = build_optimizer(config, model, objective, groups)
         for group in self._optimizer.param_groups if self.is_sharded else ():
             group["fused"] = group["foreach"] = False  # not there for shards, or not for all
@@ -329,31 +331,3 @@ def _buffers_digest(objective: Objective) -> str:
             kept.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         )
     return digest.hexdigest()
-
-
-def _named(
-    groups: Iterable[Mapping[str, Any]] | None, module: nn.Module
-) -> list[dict[str, Any]] | None:
-    """Groups with the names of parameters in their place, for a strategy may replace them."""
-    if groups is None:
-        return None
-    names: dict[Any, str] = {p: name for name, p in module.named_parameters()}
-    found = []
-    for group in groups:
-        given = group["params"]
-        listed = [given] if isinstance(given, Tensor) else list(given)
-        found.append({**group, "params": [names.get(p, p) for p in listed]})
-    return found
-
-
-def _with_parameters(
-    groups: list[dict[str, Any]] | None, module: nn.Module
-) -> list[dict[str, Any]] | None:
-    """The groups again, with what has those names now."""
-    if groups is None:
-        return None
-    present = dict(module.named_parameters())
-    return [
-        {**group, "params": [present[p] if isinstance(p, str) else p for p in group["params"]]}
-        for group in groups
-    ]

@@ -1,7 +1,7 @@
 """How one model is trained by several processes: copies whose gradients are reduced, or shards."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -211,3 +211,31 @@ def unshard_for_good(module: nn.Module) -> None:
         hooks = part._load_state_dict_post_hooks  # which look for shards in what is loaded
         for key in [k for k, hook in hooks.items() if hook.__module__.startswith(_FSDP)]:
             del hooks[key]
+
+
+def named_groups(
+    groups: Iterable[Mapping[str, Any]] | None, module: nn.Module
+) -> list[dict[str, Any]] | None:
+    """Groups with the names of parameters in their place, for a strategy may replace them."""
+    if groups is None:
+        return None
+    names: dict[Any, str] = {p: name for name, p in module.named_parameters()}
+    found = []
+    for group in groups:
+        given = group["params"]
+        listed = [given] if isinstance(given, Tensor) else list(given)
+        found.append({**group, "params": [names.get(p, p) for p in listed]})
+    return found
+
+
+def groups_of_names(
+    groups: list[dict[str, Any]] | None, module: nn.Module
+) -> list[dict[str, Any]] | None:
+    """The groups again, with what has those names now."""
+    if groups is None:
+        return None
+    present = dict(module.named_parameters())
+    return [
+        {**group, "params": [present[p] if isinstance(p, str) else p for p in group["params"]]}
+        for group in groups
+    ]
