@@ -40,6 +40,8 @@ LATER = {
     "fan_out": [],
     "fan_out_per_relation": False,
     "table": "float32",
+    "strategy": "auto",
+    "timeout_seconds": 1800.0,
     "auxiliary": asdict(AuxiliaryConfig()),
 }
 QUICK_SEEDS, FULL_SEEDS = (0,), (0, 1, 2)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import pyg_kgtransfer
-from pyg_kgtransfer.process import prepare
+from pyg_kgtransfer.process import place_among_processes, prepare
 
 VERBS = {
     "demo": "run it all on three graphs of the world: teacher, student, what the transfer gained",
@@ -38,6 +38,8 @@ VERBS = {
     "info": "tell what is in a checkpoint or a data set, where it comes from, what leaks",
     "doctor": "tell versions, devices and extras of this installation",
 }
+# What torchrun or srun may start several times: one model is trained, and written once.
+SHARED = ("pretrain", "distill", "finetune", "adapt", "few-shot")
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -80,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
         except (ValueError, OSError, ImportError) as error:
-            return _told(f"kgt {verb}", in_words(error))
+            message = in_words(error)
+            return WRONG if message in said else _told(f"kgt {verb}", message)
         except KeyboardInterrupt as stop:
             message = str(stop) or "interrupted"
             if message not in said:
@@ -123,9 +126,17 @@ def _run(verb: str, arguments: list[str]) -> int:
         known = re.findall(r"--[\w.]+", parser.format_help())
         raise ValueError(_option_in_words(str(error), known)) from error
     options = parser.instantiate(parsed)
-    show: Callable[[object], None] = _silence if options.json else console().print
+    rank, size = place_among_processes()
+    is_first = rank == 0  # one tells what all have done
+    if size > 1 and verb not in SHARED:
+        raise ValueError(
+            f"only {', '.join(SHARED)} train in several processes; start this one alone (got "
+            f"{size} processes)"
+        )
+    is_quiet = options.json or not is_first
+    show: Callable[[object], None] = _silence if is_quiet else console().print
     report = command.run(options, show)
-    if options.json:
+    if options.json and is_first:
         print(json.dumps(report, allow_nan=False), flush=True)
     return 0
 

@@ -33,11 +33,28 @@ def prepare() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+    if place_among_processes()[1] > 1:  # a warning of each that some layer might have been unread
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if sys.platform.startswith("linux") and not any(k.startswith("MALLOC_") for k in os.environ):
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in every C library
         if mallopt is not None:
             for name, value in (_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD):
                 mallopt(name, value)
+
+
+def place_among_processes() -> tuple[int, int]:
+    """The rank of this process, from 0, and how many torchrun or srun started together with it.
+
+    Example:
+        >>> place_among_processes()  # alone
+        (0, 1)
+    """
+    asked = os.environ.get
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(asked("RANK", 0)), int(asked("WORLD_SIZE", 1))
+    # a batch script has the tasks of its job, and only what srun starts has those of a step
+    size = int(asked("SLURM_STEP_NUM_TASKS") or 1)
+    return (int(asked("SLURM_PROCID", 0)), size) if size > 1 else (0, 1)
 
 
 @contextlib.contextmanager

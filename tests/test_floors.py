@@ -8,6 +8,7 @@ FLOORS = {
     "functional": 0, "process": 0, "kernels": 1, "graph": 1, "sources": 2, "linking": 2,
     "models": 3, "objectives": 4, "training": 5, "evaluation": 5, "transfer": 6, "serving": 7,
     "demo": 7, "commands": 8, "cli": 9,
+    "__main__": 10,
 }  # fmt: skip
 
 

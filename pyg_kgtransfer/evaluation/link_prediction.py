@@ -1,7 +1,8 @@
 """Link prediction: filtered ranks of held-out triples from both sides, in bounded memory."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -152,7 +153,7 @@ class LinkPrediction:
         Raises:
             ValueError: As ``read`` does.
         """
-        return self.result(self.read(model, representations, _counted))
+        return self.result(self.counts(model, representations))
 
     def read(
         self, model: Scorer, representations: Any, reading: Callable[[ScoredQueries], Tensor]
@@ -194,6 +195,22 @@ class LinkPrediction:
         with evaluating(model):
             sides = [self._read_side(side, candidates, chunks, reading) for side in (heads, tails)]
         return torch.stack(sides, dim=2).cpu()
+
+    def part(self, start: int, stop: int) -> "LinkPrediction":
+        """The same ranking of the triples ``start`` to ``stop`` alone, at least one."""
+        source = self.groups.source
+        own = None if source is None else source[start:stop]
+        part = copy(self)
+        part.triples, part.groups = self.triples[start:stop], replace(self.groups, source=own)
+        return part
+
+    def counts(self, model: Scorer, representations: Any) -> Tensor:
+        """Greater, equal and competing candidates of each answer, for ``result``: [3, T, 2] int64.
+
+        Raises:
+            ValueError: As ``read`` does.
+        """
+        return self.read(model, representations, _counted)
 
     def result(self, counts: Tensor) -> LinkPredictionResult:
         """Ranks from greater, equal and competing candidates of each answer ([3, T, 2] int64)."""

@@ -326,20 +326,22 @@ class PredictionDistillation(Objective):
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         teacher = self.teacher
         triples = batch.triples[teacher.knows(batch.triples)]
+        known = batch.whole[teacher.knows(batch.whole)] if batch.is_part else triples
+        if not len(known):
+            return representations.entity.sum() * 0.0
+        candidates = [self._candidates(known[:, end], batch.generator) for end in (2, 0)]
         if not len(triples):
             return representations.entity.sum() * 0.0
         head, relation, tail = triples.unbind(1)
-        candidates = self._candidates(tail, batch.generator)
         tails = self._loss(
-            model.score_tails(representations, head, relation, candidates),
-            teacher.score_tails(head, relation, candidates),
+            model.score_tails(representations, head, relation, candidates[0]),
+            teacher.score_tails(head, relation, candidates[0]),
         )
-        candidates = self._candidates(head, batch.generator)
         heads = self._loss(
-            model.score_heads(representations, relation, tail, candidates),
-            teacher.score_heads(relation, tail, candidates),
+            model.score_heads(representations, relation, tail, candidates[1]),
+            teacher.score_heads(relation, tail, candidates[1]),
         )
-        return 0.5 * (tails + heads)
+        return batch.as_part(0.5 * (tails + heads), len(triples), len(known))
 
     def _candidates(self, answers: Tensor, generator: torch.Generator) -> Tensor:
         linked = self.teacher.linked

@@ -77,7 +77,7 @@ class NegativeSampling(Objective):
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
         num_entities = representations.entity.shape[0]
-        tails, heads = (self._draw(len(head), num_entities, batch.generator) for _ in range(2))
+        tails, heads = (self._draw(batch, num_entities) for _ in range(2))
         if self.with_self:
             is_loop = head == tail  # these draw one again
             tails = torch.column_stack([tails, torch.where(is_loop, tails[:, 0], head)])
@@ -109,12 +109,15 @@ class NegativeSampling(Objective):
         both = scores(torch.cat([answer.unsqueeze(1), drawn], dim=1))
         return both[:, 0], both[:, 1:]
 
-    def _draw(self, batch_size: int, num_entities: int, generator: torch.Generator) -> Tensor:
-        shape = (self.num_negatives,) if self.shared else (batch_size, self.num_negatives)
+    def _draw(self, batch: Batch, num_entities: int) -> Tensor:
+        number, generator = self.num_negatives, batch.generator
+        shape = (number,) if self.shared else (len(batch.whole), number)
         weights = self.entity_weights
         if isinstance(weights, Tensor):
-            return sampling.weighted_candidates(shape, weights, generator=generator)
-        return sampling.uniform_candidates(shape, num_entities, generator=generator)
+            drawn = sampling.weighted_candidates(shape, weights, generator=generator)
+        else:
+            drawn = sampling.uniform_candidates(shape, num_entities, generator=generator)
+        return drawn if self.shared else batch.own(drawn)
 
     def _without_known(
         self, negative: Tensor, head: Tensor, relation: Tensor, tail: Tensor
@@ -165,9 +168,10 @@ class OneVsAll(Objective):
 
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
-        candidates, tail_column = self._candidates(tail, representations, batch.generator)
+        whole, drawn = batch.whole, batch.generator
+        candidates, tail_column = self._candidates(whole[:, 2], representations, drawn)
         tails = model.score_tails(representations, head, relation, candidates)
-        candidates, head_column = self._candidates(head, representations, batch.generator)
+        candidates, head_column = self._candidates(whole[:, 0], representations, drawn)
         heads = model.score_heads(representations, relation, tail, candidates)
         loss = partial(losses.cross_entropy_loss, label_smoothing=self.label_smoothing)
         weigh = self.answer_weights
@@ -175,14 +179,14 @@ class OneVsAll(Objective):
             None if weigh is None else weigh(answer, relation) for answer in (tail, head)
         )
         return 0.5 * (
-            _weighed(loss, tails, tail_column, of_tail)
-            + _weighed(loss, heads, head_column, of_head)
+            _weighed(loss, tails, batch.own(tail_column), of_tail)
+            + _weighed(loss, heads, batch.own(head_column), of_head)
         )
 
     def _candidates(
         self, answers: Tensor, representations: Representations, generator: torch.Generator
     ) -> tuple[Tensor | None, Tensor]:
-        """The candidates ([K] or all) and each answer's column among them ([B])."""
+        """The candidates ([K] or all) and each answer's column among them ([B'])."""
         num_entities = representations.entity.shape[0]
         if self.num_candidates is None or self.num_candidates >= num_entities:
             return None, answers
@@ -225,12 +229,16 @@ class KvsAll(Objective):
         self.label_smoothing = label_smoothing
 
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
-        queries = torch.unique(batch.triples[:, :2], dim=0)
+        asked = torch.unique(batch.whole[:, :2], dim=0)
+        queries, number = batch.own_of(asked)
         tails = model.score_tails(representations, queries[:, 0], queries[:, 1])
         loss = self._loss(tails, *self.known.tails(queries[:, 0], queries[:, 1]))
-        queries = torch.unique(batch.triples[:, 1:], dim=0)
+        loss = batch.as_part(loss, number, len(asked))
+        asked = torch.unique(batch.whole[:, 1:], dim=0)
+        queries, number = batch.own_of(asked)
         heads = model.score_heads(representations, queries[:, 0], queries[:, 1])
-        return 0.5 * (loss + self._loss(heads, *self.known.heads(queries[:, 0], queries[:, 1])))
+        of_head = self._loss(heads, *self.known.heads(queries[:, 0], queries[:, 1]))
+        return 0.5 * (loss + batch.as_part(of_head, number, len(asked)))
 
     def _loss(self, scores: Tensor, row: Tensor, entity: Tensor) -> Tensor:
         labels = torch.zeros_like(scores)

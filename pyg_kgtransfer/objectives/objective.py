@@ -11,14 +11,38 @@ from pyg_kgtransfer.models.encoder import Representations
 from pyg_kgtransfer.models.kg_model import GraphModel
 
 
+class Share(NamedTuple):
+    """Which rows of a whole batch one of several processes learns from.
+
+    Attributes:
+        whole: [B', 3] int64, the triples of all processes' parts.
+        own: The rows that are in the batch, the same object; a batch whose triples were replaced
+            is a whole batch by itself.
+        start: The first own row.
+        stop: The one after the last; ``start`` where the batch was too small for all processes:
+            its one row then weighs nothing.
+        source: [B'] int64, the sources of ``whole``, or ``None``.
+    """
+
+    whole: Tensor
+    own: Tensor
+    start: int
+    stop: int
+    source: Tensor | None = None
+
+
 class Batch(NamedTuple):
     """What one step learns from.
+
+    Where several processes train, each has a part of the batch, and the whole of it decides what is
+    drawn and how much a mean over the part weighs: so their mean gradient is that of the batch.
 
     Attributes:
         triples: [B, 3] int64 true triples, rows of the encoded graph and real relation ids.
         generator: Where negatives and samples are drawn from; on the device of ``triples``.
         source: [B] int64, the source graph of each triple; ``None`` with a single source.
         progress: Share of the training done, in [0, 1]; annealed weights read it.
+        share: Which part of a larger batch this is; ``None``: it is whole.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -32,10 +56,85 @@ class Batch(NamedTuple):
     generator: torch.Generator
     source: Tensor | None = None
     progress: float = 0.0
+    share: Share | None = None
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """Rows ``start`` to ``stop`` of this whole batch, as one process learns from them.
+
+        Example:
+            >>> triples = torch.tensor([[0, 0, 1], [1, 0, 2], [2, 0, 0]])
+            >>> part = Batch(triples, torch.Generator()).part(1, 3)
+            >>> part.triples.tolist(), len(part.whole), round(part.weight, 2)
+            ([[1, 0, 2], [2, 0, 0]], 3, 0.67)
+        """
+        rows = _at_least_one(start, stop, len(self.triples))
+        own = self.triples[rows]
+        source = None if self.source is None else self.source[rows]
+        share = Share(self.triples, own, start, stop, self.source)
+        return self._replace(triples=own, source=source, share=share)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether other processes have other rows of the batch."""
+        return self._share is not None
+
+    @property
+    def whole(self) -> Tensor:
+        """The triples of the whole batch: [B', 3]."""
+        share = self._share
+        return self.triples if share is None else share.whole
+
+    @property
+    def weight(self) -> float:
+        """How much of the whole batch this is, in [0, 1]."""
+        share = self._share
+        return 1.0 if share is None else (share.stop - share.start) / len(share.whole)
+
+    def own(self, drawn: Tensor) -> Tensor:
+        """Of something with a row for each triple of the whole batch the rows of this part."""
+        share = self._share
+        return drawn if share is None else drawn[_at_least_one(*share[2:4], len(share.whole))]
+
+    def own_of(self, things: Tensor) -> tuple[Tensor, int]:
+        """Of things that the whole batch asks this part's, at least one, and how many count."""
+        share = self._share
+        if share is None:
+            return things, len(things)
+        whole = len(share.whole)
+        start, stop = (end * len(things) // whole for end in share[2:4])
+        return things[_at_least_one(start, stop, len(things))], stop - start
+
+    def as_part(self, mean: Tensor, own: Tensor | float, whole: Tensor | float) -> Tensor:
+        """A mean over something else than triples, so that it counts for as much as it should.
+
+        Args:
+            mean: Over this part of them.
+            own: How many they are, or their weights' sum.
+            whole: The same of the whole batch.
+        """
+        if self._share is None:
+            return mean
+        weight = self.weight
+        return mean * (own / (whole * weight)) if weight else mean * 0.0
+
+    @property
+    def _share(self) -> Share | None:
+        share = self.share
+        return share if share is not None and share.own is self.triples else None
+
+
+def _at_least_one(start: int, stop: int, number: int) -> slice:
+    """These rows of ``number``, or one of them where there are none."""
+    return slice(start, stop) if start < stop else slice(min(start, number - 1), start + 1)
 
 
 class Objective(nn.Module, ABC):
     """A scalar to minimise, a mean over the batch. May own parameters (projections).
+
+    An objective of your own trains in several processes as it is if it is a mean over
+    ``batch.triples``, or takes nothing from them; what it draws for each triple it draws for
+    ``batch.whole`` and takes ``batch.own`` of. What is not a mean over triples goes through
+    ``batch.as_part``.
 
     Attributes:
         encodes_itself: It reads no representations of the whole graph (it is given ``None``).

@@ -59,7 +59,7 @@ class RelationPrediction(Objective):
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         model = with_vectors(model, "relation prediction")
         head, relation, tail = batch.triples.unbind(1)
-        candidates = self._candidates(relation, batch.generator)
+        candidates = self._candidates(batch.whole[:, 1], batch.generator)
         answer = torch.searchsorted(candidates, relation.contiguous())
         shape = (len(relation), len(candidates))
         columns = head[:, None], candidates, tail[:, None]

@@ -69,15 +69,16 @@ class AcrossSources(Objective):
                 self.register_buffer(f"{name}{number}", table, persistent=False)
 
     def forward(self, model: GraphModel, representations: object, batch: Batch) -> Tensor:
-        place = batch.source
+        whole, share = batch.whole, batch.share if batch.is_part else None
+        place = batch.source if share is None else share.source
         if place is None:
-            place = torch.zeros(len(batch.triples), dtype=torch.long, device=batch.triples.device)
-        total = torch.zeros((), device=batch.triples.device)
+            place = torch.zeros(len(whole), dtype=torch.long, device=whole.device)
+        total = torch.zeros((), device=whole.device)
         for number in torch.unique(place).tolist():
             mask = place == number
             entity, edges, kinds, row = (self.get_buffer(f"{n}{number}") for n in _TABLES)
             graph = GraphTensors(entity, edges, kinds, self.sizes[number])
-            head, relation, tail = batch.triples[mask].unbind(1)
+            head, relation, tail = whole[mask].unbind(1)
             triples = torch.stack([row[head], relation, row[tail]], 1)
             left = graph.without(triples)
             if not left.edge_index.shape[1]:
@@ -86,8 +87,13 @@ class AcrossSources(Objective):
                     f"{edges.shape[1] // 2:,} of source {number}): a smaller batch_size does"
                 )
             read = model.encode(left)
-            own = batch._replace(triples=triples, source=None)
-            total = total + self.losses[number](model, read, own) * mask.sum() / len(mask)
+            asked = batch._replace(triples=triples, source=None)
+            if share is None:
+                total = total + self.losses[number](model, read, asked) * mask.sum() / len(mask)
+                continue
+            start, stop = (int(mask[:end].sum()) for end in (share.start, share.stop))
+            loss = self.losses[number](model, read, asked.part(start, stop))
+            total = total + batch.as_part(loss, stop - start, len(mask))
         return total
 
 

@@ -57,9 +57,11 @@ class TypedNegatives(Objective):
 
     def forward(self, model: GraphModel, representations: Representations, batch: Batch) -> Tensor:
         head, relation, tail = batch.triples.unbind(1)
-        candidates = torch.column_stack([tail, self.drawn(tail, batch.generator)])
+        drawn = batch.own(self.drawn(batch.whole[:, 2], batch.generator))
+        candidates = torch.column_stack([tail, drawn])
         tails = model.score_tails(representations, head, relation, candidates)
-        candidates = torch.column_stack([head, self.drawn(head, batch.generator)])
+        drawn = batch.own(self.drawn(batch.whole[:, 0], batch.generator))
+        candidates = torch.column_stack([head, drawn])
         heads = model.score_heads(representations, relation, tail, candidates)
         return 0.5 * (self.loss(tails[:, 0], tails[:, 1:]) + self.loss(heads[:, 0], heads[:, 1:]))
 

@@ -43,6 +43,7 @@ from pyg_kgtransfer.training.durable_files import (
     standing_folder,
     write_json,
 )
+from pyg_kgtransfer.training.processes import once, watched
 from pyg_kgtransfer.training.selection import snapshot
 
 # What the kinds of inputs that read given vectors keep them in.
@@ -152,6 +153,8 @@ class Checkpoint:
     def save(self, path: Path | str) -> Path:
         """Write the folder ``path``; a checkpoint there is replaced once this one is complete.
 
+        Of several processes that trained together all must ask; the first one writes.
+
         Raises:
             ValueError: If weights or metrics are not finite, the metrics are not JSON, or the
                 calibration is of a kind of your own.
@@ -159,6 +162,11 @@ class Checkpoint:
             OSError: If it cannot be written (disk full); a checkpoint at ``path`` is untouched.
         """
         path = Path(path)
+        with watched(lambda: f"while the checkpoint was written to {path}"):
+            once(lambda: self._write(path))
+        return path
+
+    def _write(self, path: Path) -> None:
         _check_replaceable(path)
         content = self._index()
         partial = partial_of(path)
@@ -178,7 +186,6 @@ class Checkpoint:
             raise in_words(error, "the checkpoint", path, kept=kept) from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        return path
 
     @classmethod
     def load(

@@ -29,6 +29,7 @@ SPARSE = ("adagrad", "sgd", ROWWISE)  # exact with gradients of some rows
 SCHEDULES = ("constant", "linear", "cosine")
 PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true")
 ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
+STRATEGIES = ("auto", "ddp", "fsdp")
 # Settings that a resumed run may change: they decide how long and how visibly, not what is learned.
 FREE_TO_CHANGE = (
     "accelerator",  # the device that it gives is compared instead
@@ -36,7 +37,9 @@ FREE_TO_CHANGE = (
     "progress",
     "save_every",
     "save_seconds",
+    "strategy",  # the same gradients, reduced in another order
     "tensorboard",
+    "timeout_seconds",
 )
 
 
@@ -74,6 +77,10 @@ class TrainConfig:
             Empty: encode the whole graph.
         fan_out_per_relation: Draw so many neighbours of each relation, not of all together.
         accelerator: ``"auto"``, ``"cpu"``, ``"cuda"`` (or ``"gpu"``) or ``"mps"``.
+        strategy: Of the processes that torchrun or srun starts, each with its part of every batch:
+            ``"ddp"``, a copy of the model in each; ``"fsdp"``, weights between steps, gradients and
+            the optimizer's state cut in parts. ``"auto"``: ddp, or nothing in a single process.
+        timeout_seconds: So long a process waits for the others before it takes them for lost.
         seed: Of dropout and of whatever the model draws; batches have a seed of their own.
         save_every: Epochs between resume checkpoints, at least 1.
         save_seconds: Save within an epoch as well, when the last save is so many seconds old.
@@ -107,6 +114,8 @@ class TrainConfig:
     fan_out: tuple[int, ...] = ()
     fan_out_per_relation: bool = False
     accelerator: str = "auto"
+    strategy: str = "auto"
+    timeout_seconds: float = 1800.0
     seed: int = 0
     save_every: int = 1
     save_seconds: float | None = None
@@ -119,6 +128,7 @@ class TrainConfig:
             ("schedule", SCHEDULES),
             ("precision", PRECISIONS),
             ("accelerator", ACCELERATORS),
+            ("strategy", STRATEGIES),
         ):
             value = getattr(self, name)
             if value not in known:
@@ -129,7 +139,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1 (got {value})")
-        for name in ("learning_rate", "clip_norm", "max_seconds"):
+        for name in ("learning_rate", "clip_norm", "max_seconds", "timeout_seconds"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0 (got {value})")

@@ -105,3 +105,35 @@ class TensorBoardCurves:
     def close(self) -> None:
         """Finish the file."""
         self.writer.close()
+
+
+class Record:
+    """What is written of a run as it goes: ``log.jsonl``, and curves if wished.
+
+    Args:
+        run_dir: Where to; made if it is not there.
+        rows: Those that a resumed run already has.
+        steps: Done so far.
+        curves: Whether TensorBoard gets some.
+    """
+
+    def __init__(
+        self, run_dir: Path, rows: list[dict[str, Any]], *, steps: int, curves: bool
+    ) -> None:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        self.log = HistoryLog(run_dir / "log.jsonl", rows)
+        self.curves = TensorBoardCurves(run_dir / "tensorboard", steps) if curves else None
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row."""
+        self.log.append(row)
+        if self.curves is not None:
+            self.curves.append(row)
+
+    def close(self, rows: list[dict[str, Any]], *, is_cut: bool) -> None:
+        """Write all rows as they are at the end; ``is_cut``: the last one was not yet written."""
+        self.log = HistoryLog(self.log.path, rows)
+        if self.curves is not None:
+            if is_cut:
+                self.curves.append(rows[-1])
+            self.curves.close()

@@ -13,9 +13,19 @@ from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.training.batches import TripleBatches
 from pyg_kgtransfer.training.config import TrainConfig, learning_rate_factor
-from pyg_kgtransfer.training.history import History, HistoryLog, TensorBoardCurves
+from pyg_kgtransfer.training.history import History, Record
 from pyg_kgtransfer.training.learner import Learner
 from pyg_kgtransfer.training.loss_meter import LossMeter, NotFiniteError
+from pyg_kgtransfer.training.processes import (
+    check_same,
+    from_first,
+    gathered,
+    mean_over_processes,
+    num_processes,
+    once,
+    rank,
+    together,
+)
 from pyg_kgtransfer.training.progress import Display, Silence, display
 from pyg_kgtransfer.training.resume import (
     RunState,
@@ -73,15 +83,20 @@ class TrainingLoop:
         self.validate, self.origin = material.validate, material.origin
         self.selection = Selection(config)
         self.history = History(config.monitor)
-        on_cpu = learner.device.type == "cpu"
-        self.meter = LossMeter(every=1 if on_cpu else STEPS_BETWEEN_READINGS)
+        several = num_processes() > 1
+        at_once = learner.device.type == "cpu" and not several
+        self.meter = LossMeter(
+            every=1 if at_once else STEPS_BETWEEN_READINGS,
+            reduce=mean_over_processes if several else None,
+        )
         self.epoch, self.step = 0, 0  # complete epochs, and steps of the present one
         self.earlier_seconds, self.epoch_seconds = 0.0, 0.0
         self.started = self.saved_at = time.monotonic()
         self.saved_step: int | None = None
         self.identity: Scalars = {}
-        self.log: HistoryLog | None = None
-        self.curves: TensorBoardCurves | None = None
+        self.record: Record | None = None  # the first process's
+        if run_dir is not None or several:
+            self._identify()
         if run_dir is not None:
             self._open(run_dir)
         self.first_step = self.steps
@@ -105,29 +120,33 @@ class TrainingLoop:
         """Train to the end; the module then has its best weights."""
         self.learner.module.train()
         self.show = display(
-            enabled=self.config.progress,
+            enabled=self.config.progress and rank() == 0,
             epochs=self.config.epochs,
             steps=self.total_steps,
             done=self.steps,
         )
+        is_done = False
         try:
             with self.show:
                 while not self.history.stop_reason:
                     self._train_epoch()
                 self._finish()
+            is_done = True
         except KeyboardInterrupt:
             message = (
                 f"training stopped by Ctrl-C at step {self.steps} of {self.total_steps}, in epoch "
                 f"{self.epoch + 1} of {self.config.epochs}; {self._saved_in_words()}"
             )
-            logger.warning(message)
+            if rank() == 0:
+                logger.warning(message)
             raise KeyboardInterrupt(message) from None
         except NotFiniteError as error:
             raise NotFiniteError(
                 f"{error}; a lower learning_rate or a clip_norm may help; {self._saved_in_words()}"
             ) from None
         finally:
-            self._put_best_back()
+            if is_done or not self.learner.is_sharded:  # which takes all processes
+                self.learner.finish(self.selection.weights)
         return self.history
 
     def _train_epoch(self) -> None:
@@ -179,9 +198,7 @@ class TrainingLoop:
             self.history.stop_reason = "patience"
         if self.history.stop_reason or number % config.save_every == 0 or self._is_save_due():
             self._save()
-        for writer in (self.log, self.curves):
-            if writer is not None:
-                writer.append(row)
+        self._write(lambda record: record.append(row))
         seconds_per_step = (time.monotonic() - self.started) / max(self.steps - self.first_step, 1)
         self.show.epoch(
             row, self._best_in_words(), seconds_per_step * (self.total_steps - self.steps)
@@ -195,12 +212,7 @@ class TrainingLoop:
         if self.validate is not None and rows and not rows[-1]["metrics"]:
             rows[-1]["metrics"] = self._validate(rows[-1]["epoch"])
             rows[-1]["seconds"] = self.seconds()
-        if self.log is not None:
-            self.log = HistoryLog(self.log.path, rows)
-        if self.curves is not None:
-            if self.step:
-                self.curves.append(rows[-1])
-            self.curves.close()
+        self._write(lambda record: record.close(rows, is_cut=bool(self.step)))
         self.history.best_epoch = self.selection.best_epoch
         self.history.best_metric = self.selection.best_metric
         self.history.steps, self.history.seconds = self.steps, self.seconds()
@@ -210,15 +222,15 @@ class TrainingLoop:
             "max_seconds": f"max_seconds ({self.config.max_seconds}) are over",
         }[self.history.stop_reason]
         message = f"stopped after {self.steps} steps: {reason}. {self._best_in_words()}".rstrip()
-        logger.info(message)
+        if rank() == 0:
+            logger.info(message)
         self.show.say(message)
 
-    def _put_best_back(self) -> None:
-        module = self.learner.module
-        if self.selection.weights:
-            module.load_state_dict(self.selection.weights)
-        module.zero_grad(set_to_none=True)
-        module.eval()
+    def _write(self, act: Callable[[Record], None]) -> None:
+        """Let the first process act on its record."""
+        record = self.record
+        if self.run_dir is not None:
+            once(lambda: None if record is None else act(record))
 
     def _row(self, steps: int) -> dict[str, Any]:
         """The row of the present epoch, not yet validated."""
@@ -240,12 +252,13 @@ class TrainingLoop:
         """Metrics of the present weights, under a random state of their own."""
         if self.validate is None:
             return {}
-        module, device = self.learner.module, self.learner.device
+        validate, module, device = self.validate, self.learner.module, self.learner.device
         module.eval()
         cuda = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda), torch.no_grad():
+        with torch.random.fork_rng(devices=cuda), torch.no_grad(), self.learner.whole_weights():
             torch.manual_seed(self.config.seed)
-            metrics = {n: float(v) for n, v in self.validate(module.model).items()}
+            metrics = {n: float(v) for n, v in together(lambda: validate(module.model)).items()}
+        metrics = from_first(metrics)  # on which all processes decide
         module.train()
         self.selection.update(metrics, module, epoch=epoch)
         return metrics
@@ -256,15 +269,22 @@ class TrainingLoop:
 
     def _is_over_time(self) -> bool:
         limit = self.config.max_seconds
-        return limit is not None and self.steps > 0 and self.seconds() >= limit
+        return limit is not None and from_first(self.steps > 0 and self.seconds() >= limit)
 
     def _is_save_due(self) -> bool:
         limit = self.config.save_seconds
-        return limit is not None and time.monotonic() - self.saved_at >= limit
+        return limit is not None and from_first(time.monotonic() - self.saved_at >= limit)
 
     def _best_in_words(self) -> str:
         best = self.selection.best_metric
         return "" if best is None else f"best {self.config.monitor} {best:.4f}  "
+
+    def in_words(self) -> str:
+        """Where training is, and what of it is saved."""
+        return (
+            f"at step {self.steps + 1} of {self.total_steps}, in epoch {self.epoch + 1} of "
+            f"{self.config.epochs}; {self._saved_in_words()}"
+        )
 
     def _saved_in_words(self) -> str:
         if self.run_dir is None:
@@ -276,8 +296,8 @@ class TrainingLoop:
             f"{self.run_dir / 'resume'}: run again with the same run_dir to go on from there"
         )
 
-    def _open(self, run_dir: Path) -> None:
-        """Take up the resume checkpoint of ``run_dir``, if there is one, and open its record."""
+    def _identify(self) -> None:
+        """Say what the run is; all processes must be of one."""
         self.identity = {
             "config": self.config.decisive(),
             "batches": self.batches.fingerprint(),
@@ -287,15 +307,32 @@ class TrainingLoop:
             "device": self.learner.device.type,
             "origin": self.origin,
         }
-        state = read_state(run_dir / "resume")
+        check_same(
+            {
+                **self.identity,
+                "run_dir": str(self.run_dir),
+                "validation": self.validate is not None,
+            }
+        )
+
+    def _open(self, run_dir: Path) -> None:
+        """Take up the resume checkpoint of ``run_dir``, if there is one, and open its record."""
+        state = together(lambda: read_state(run_dir / "resume"))
+        steps = gathered(None if state is None else state.scalars["step"])
+        if len(set(steps)) > 1:
+            raise ValueError(
+                "all processes must see one run_dir, on a file system that their machines share "
+                f"(got in {run_dir}, by rank, resume checkpoints of the steps {steps})"
+            )
         if state is not None:
             check_same_run(state.scalars["identity"], self.identity, run_dir / "resume")
             self._restore(state)
             logger.info("resuming %s after step %d of %d", run_dir, self.steps, self.total_steps)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        self.log = HistoryLog(run_dir / "log.jsonl", self.history.rows)
-        if self.config.tensorboard:
-            self.curves = TensorBoardCurves(run_dir / "tensorboard", self.steps)
+        once(lambda: self._open_record(run_dir))
+
+    def _open_record(self, run_dir: Path) -> None:
+        rows, curves = self.history.rows, self.config.tensorboard
+        self.record = Record(run_dir, rows, steps=self.steps, curves=curves)
 
     def _save(self) -> None:
         """Write the resume checkpoint, unless it is there already."""
@@ -318,7 +355,8 @@ class TrainingLoop:
             "rows": self.history.rows,
         }
         tensors |= prefixed("best.", self.selection.weights)
-        write_state(self.run_dir / "resume", RunState(tensors, scalars))
+        folder, state = self.run_dir / "resume", RunState(tensors, scalars)
+        once(lambda: write_state(folder, state))
         self.saved_step = self.steps
 
     def _restore(self, state: RunState) -> None:

@@ -1,7 +1,7 @@
 """The mean of each loss term over an epoch, and the watch for values that are not finite."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -26,10 +26,12 @@ class LossMeter:
 
     Args:
         every: Steps between two readings; 1 reads each at once.
+        reduce: From the terms of this process to those of the whole batch; ``None``: they are.
     """
 
-    def __init__(self, *, every: int) -> None:
+    def __init__(self, *, every: int, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
         self.every = every
+        self.reduce = reduce
         self._pending: list[_Entry] = []
         self.reset()
 
@@ -54,7 +56,8 @@ class LossMeter:
         if not self._pending:
             return
         entries, self._pending = self._pending, []
-        numbers = iter(torch.cat([entry.values for entry in entries]).tolist())
+        values = torch.cat([entry.values for entry in entries])
+        numbers = iter((values if self.reduce is None else self.reduce(values)).tolist())
         for entry in entries:
             for name in entry.names:
                 value = next(numbers)

@@ -21,6 +21,7 @@ from pyg_kgtransfer.training.config import ROWWISE, TrainConfig, learning_rate_f
 from pyg_kgtransfer.training.history import History, HistoryLog
 from pyg_kgtransfer.training.learner import Learner
 from pyg_kgtransfer.training.loss_meter import LossMeter, NotFiniteError
+from pyg_kgtransfer.training.processes import environment
 from pyg_kgtransfer.training.progress import display
 from pyg_kgtransfer.training.resume import (
     RunState,
@@ -99,6 +100,11 @@ class PartitionedTrainer:
         run_dir: Path,
     ) -> None:
         _check_fit(model, config)
+        if environment() is not None:
+            raise ValueError(
+                "training on a table in buckets on disk runs in one process (got several, started "
+                "by torchrun or srun)"
+            )
         self.config, self.partition, self.run_dir = config, partition, run_dir
         self.decoder = model.decoder
         self.learner = Learner(config, model, objective, None)

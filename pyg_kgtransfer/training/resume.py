@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors
 from pyg_kgtransfer.sources.tensor_files import read_tensors, write_tensors
 from pyg_kgtransfer.training.durable_files import in_words, replace_file, sync, write_json
+from pyg_kgtransfer.training.strategies import placed_as, whole
 
 FORMAT = 1
 _INDEX = "state.json"
@@ -113,7 +114,7 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
     for index, entries in state["state"].items():
         for key, value in entries.items():
             if isinstance(value, Tensor):
-                tensors[f"{index}.{key}"] = value
+                tensors[f"{index}.{key}"] = whole(value)
             else:
                 scalars.setdefault(str(index), {})[key] = value
     return tensors, {"state": scalars, "groups": state["param_groups"]}
@@ -123,10 +124,11 @@ def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], scalars: Scalars
 ) -> None:
     """Give an optimizer of the same parameters what ``flatten_optimizer`` took."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, Scalars] = {int(i): dict(entries) for i, entries in scalars["state"].items()}
     for name, tensor in tensors.items():
         index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = tensor
+        state.setdefault(int(index), {})[key] = placed_as(tensor, parameters[int(index)])
     groups = [
         {
             key: tuple(value) if isinstance(value, list) and key != "params" else value

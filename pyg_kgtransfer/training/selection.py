@@ -8,10 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyg_kgtransfer.training.config import TrainConfig
+from pyg_kgtransfer.training.strategies import whole
 
 
 def snapshot(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of a module's state in main memory.
+    """A copy of a module's state in main memory, shards put together (all processes must ask).
 
     Raises:
         ValueError: If the state holds something that is not a tensor.
@@ -23,7 +24,7 @@ def snapshot(module: nn.Module) -> dict[str, Tensor]:
                 f"the state of {type(module).__name__} must hold tensors only, for it is stored "
                 f"without pickle (got {type(value).__name__} at {key!r})"
             )
-    return {key: value.detach().cpu().clone() for key, value in state.items()}
+    return {key: whole(value.detach()).cpu().clone() for key, value in state.items()}
 
 
 class Selection:

@@ -14,6 +14,7 @@ from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.history import History
 from pyg_kgtransfer.training.learner import Learner
 from pyg_kgtransfer.training.loop import Material, TrainingLoop, Validate
+from pyg_kgtransfer.training.processes import watched
 
 
 class Trainer:
@@ -63,6 +64,9 @@ class Trainer:
     ) -> History:
         """Train ``model`` in place; afterwards it has its best weights and is in eval mode.
 
+        In a program that torchrun or srun started several times, all of them train one model, each
+        with its rows of every batch, and end with the same weights; the first one writes.
+
         Model and objective move to the device and stay there; ``graph`` and ``batches`` are
         copied to it. The random state of torch is left as it was. Validation takes nothing from
         training: with or without it, a step gives the same weights.
@@ -84,6 +88,7 @@ class Trainer:
             ValueError: If a loss, weight or metric is not finite, ``run_dir`` holds another run,
                 or patience is set without ``validate``.
             OSError: If a file cannot be written.
+            ProcessLostError: If another process of the run was lost, on all that are left.
             KeyboardInterrupt: On Ctrl-C, after the best weights so far are put back; it says where
                 the last resume checkpoint is.
         """
@@ -92,7 +97,12 @@ class Trainer:
         learner = Learner(self.config, model, objective, parameter_groups)
         device = learner.device
         cuda = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
+        loops: list[TrainingLoop] = []
+        with (
+            watched(lambda: loops[0].in_words() if loops else "before the first step"),
+            torch.random.fork_rng(devices=cuda),
+        ):
             torch.manual_seed(self.config.seed)
             material = Material(batches.to(device), graph.to(device), validate, self.origin)
-            return TrainingLoop(self.config, learner, material, self.run_dir).run()
+            loops.append(TrainingLoop(self.config, learner, material, self.run_dir))
+            return loops[0].run()

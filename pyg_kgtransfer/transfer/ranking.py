@@ -1,7 +1,7 @@
 """Ranking a target's held-out facts with a model of its graph, or of one that holds it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from pyg_kgtransfer.linking.linked import link
 from pyg_kgtransfer.linking.linked_kg import LinkedKG
 from pyg_kgtransfer.models.kg_model import GraphModel
 from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps
+from pyg_kgtransfer.training.processes import gathered, own_part, together
 
 Validation = Callable[[GraphModel], Mapping[str, float]]
 
@@ -244,6 +245,28 @@ def evaluate(
     return rank(checkpoint.model, representations)
 
 
+def ranked_together(
+    rank: LinkPrediction | SuppliedRanking, model: GraphModel, representations: Any
+) -> LinkPredictionResult:
+    """What ``rank`` finds, where several processes train: each ranks its part of the triples once.
+
+    Among supplied negatives each ranks all.
+
+    Raises:
+        ValueError: If a score is not finite.
+    """
+    if isinstance(rank, SuppliedRanking):
+        return rank(model, representations)
+    start, stop = own_part(len(rank.triples))
+
+    def own() -> Tensor:
+        if start == stop:
+            return torch.zeros(3, 0, 2, dtype=torch.long)
+        return rank.part(start, stop).counts(model, representations)
+
+    return rank.result(torch.cat(gathered(together(own)), dim=1))
+
+
 def validation_of(
     splits: Sequence[Split], linked: LinkedKG, *, size: int | None = None
 ) -> Validation | None:
@@ -272,7 +295,10 @@ def validation_of(
 
     def validate(model: GraphModel) -> Mapping[str, float]:
         representations = model.encode(graph.to(next(model.parameters()).device))
-        found = {name: rank(model, representations).metrics() for name, rank in rankings.items()}
+        found = {
+            name: ranked_together(rank, model, representations).metrics()
+            for name, rank in rankings.items()
+        }
         kept = ("mrr", "hits@1", "hits@10")
         metrics = {key: sum(m[key] for m in found.values()) / len(found) for key in kept}
         if len(found) > 1:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from pyg_kgtransfer.graph.entity_groups import GivenGroups, groups_of
@@ -26,6 +25,7 @@ from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
 from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps, provenance
 from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.history import History
+from pyg_kgtransfer.training.strategies import training_device
 from pyg_kgtransfer.training.trainer import Trainer
 from pyg_kgtransfer.transfer.ranking import validation_of
 
@@ -235,11 +235,6 @@ def _own_graph(linked: LinkedKG, number: int) -> OwnGraph:
     graph = graph._replace(entity=entity, edge_index=row[graph.edge_index])
     head, relation, tail = whole.triples.unbind(1)
     return OwnGraph(graph, torch.stack([row[head], relation, row[tail]], 1), row)
-
-
-def training_device(config: TrainConfig) -> torch.device:
-    """Where a trainer of ``config`` takes its steps; what an objective reads must be there."""
-    return Fabric(accelerator=config.accelerator, devices=1).device
 
 
 def checkpoint_of(
