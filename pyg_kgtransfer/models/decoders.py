@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from pyg_kgtransfer.functional import scores
 from pyg_kgtransfer.kernels.pair_scores import Pairing, score_all, score_own
 
+_MOST_ROWS = 1 << 16  # that the size of fresh vectors follows
+
 
 class Decoder(nn.Module, ABC):
     """What a decoder of your own must offer; pass the object to ``KGModel``.
@@ -85,10 +87,24 @@ class Decoder(nn.Module, ABC):
 
     @torch.no_grad()
     def initialise(self, entity: Tensor | None, relation: Tensor | None) -> None:
-        """Fill fresh tables ([N, D] and [R, D'] or [2R, D']) in place; default: Xavier normal."""
+        """Fill fresh tables ([N, D] and [R, D'] or [2R, D']) in place; default: Xavier normal.
+
+        Xavier takes a table's rows for outputs, so that vectors begin the nearer to zero the more
+        entities there are, and hardly move where there are millions: more rows than 2^16 count as
+        so many (differs from common practice).
+        """
         for table in (entity, relation):
             if table is not None:
-                nn.init.xavier_normal_(table)
+                table.normal_(std=xavier_scale(table))
+
+
+def xavier_scale(table: Tensor) -> float:
+    """The standard deviation of fresh vectors in a table ([N, D]): sqrt(2 / (N + D)), N <= 2^16.
+
+    Source: Glorot and Bengio 2010, "Understanding the difficulty of training deep feedforward
+    neural networks", AISTATS, eq. 16; the bound on N is ours.
+    """
+    return math.sqrt(2.0 / (min(len(table), _MOST_ROWS) + table.shape[1]))
 
 
 def paired_scores(query: Tensor, candidates: Tensor, pairing: Pairing) -> Tensor:
@@ -265,6 +281,7 @@ class RotatE(_Complex):
     @torch.no_grad()
     def initialise(self, entity: Tensor | None, relation: Tensor | None) -> None:
         if entity is not None:
-            nn.init.xavier_uniform_(entity)
+            bound = math.sqrt(3.0) * xavier_scale(entity)
+            entity.uniform_(-bound, bound)
         if relation is not None:
             relation.uniform_(-math.pi, math.pi)

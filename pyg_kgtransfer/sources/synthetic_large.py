@@ -35,7 +35,7 @@ class LargeOptions:
     num_relations: int = 535
     num_triples: int = 16_109_182
     num_held_out: int = 10_000
-    num_clusters: int = 100
+    num_clusters: int = 20
     skew: float = 3.0
 
     def __post_init__(self) -> None:

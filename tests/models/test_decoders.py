@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pyg_kgtransfer.models.build import DECODERS
-from pyg_kgtransfer.models.decoders import Decoder, TransE
+from pyg_kgtransfer.models.decoders import Decoder, DistMult, RotatE, TransE
 from pyg_kgtransfer.models.matrix_decoders import ConvE, TransR, TuckER
 from pyg_kgtransfer.models.phase_decoders import HAKE, PRotatE
 from tests import reference
@@ -155,3 +155,20 @@ def test_distmult_cannot_tell_direction_and_complex_can() -> None:
 def test_other_norms_are_refused() -> None:
     with pytest.raises(ValueError, match=r"p of 1 or 2 \(got 3\)"):
         TransE(p=3)
+
+
+@pytest.mark.parametrize(("decoder", "init"), [
+    (DistMult(), torch.nn.init.xavier_normal_), (RotatE(), torch.nn.init.xavier_uniform_),
+])  # fmt: skip
+def test_fresh_vectors_are_xaviers_until_there_are_very_many(decoder, init) -> None:
+    table, expected = torch.empty(30, 8), torch.empty(30, 8)
+    torch.manual_seed(0)
+    decoder.initialise(table, None)
+    torch.manual_seed(0)
+    assert torch.equal(table, init(expected))
+    sizes = []
+    for count in (1 << 16, 1 << 18):
+        table = torch.empty(count, 8)
+        decoder.initialise(table, None)
+        sizes.append(table.std().item())
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.02)
