@@ -235,17 +235,17 @@ def _check_comparable(baseline: LinkPredictionResult, other: LinkPredictionResul
             "two results can be compared on the same triples in the same order only "
             f"(got {len(baseline):,} and {len(other):,} triples that differ)"
         )
-    if not torch.equal(baseline.num_candidates, other.num_candidates):
-        raise ValueError(
-            "two results can be compared under one protocol only: each query needs as many "
-            "candidates in both (got other counts; compare known facts and candidates of "
-            f"{dict(baseline.protocol)} and {dict(other.protocol)})"
-        )
     negatives = [each.protocol.get("negatives") for each in (baseline, other)]
     if negatives[0] != negatives[1]:
         raise ValueError(
             "two results can be compared under one protocol only: ranks among supplied negatives "
             f"are none among all entities (got {negatives[0]!r} and {negatives[1]!r})"
+        )
+    if not torch.equal(baseline.num_candidates, other.num_candidates):
+        raise ValueError(
+            "two results can be compared under one protocol only: each query needs as many "
+            "candidates in both (got other counts; compare known facts and candidates of "
+            f"{dict(baseline.protocol)} and {dict(other.protocol)})"
         )
 
 

@@ -13,7 +13,7 @@ from pyg_kgtransfer.models.build import TABLES, build_model
 from pyg_kgtransfer.models.kg_model import KGModel, with_vectors
 from pyg_kgtransfer.objectives.build import build_objective
 from pyg_kgtransfer.training.buckets import EntityBuckets
-from pyg_kgtransfer.training.checkpoint import Checkpoint, provenance
+from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps, provenance
 from pyg_kgtransfer.training.partitioned import Partition, PartitionedTrainer
 from pyg_kgtransfer.transfer.recipe import Recipe
 
@@ -112,7 +112,8 @@ class PartitionedModel:
         whole.load_state_dict({**weights, "encoder.inputs.weight": table})
         metrics = {"seconds": self.history.seconds, "steps": self.history.steps}
         origin = provenance([self.graph], seed=self._recipe.training.seed)
-        return Checkpoint(whole.eval(), self.graph, config, metrics, origin)
+        own = SourceMaps((self.graph.name,), *((torch.arange(size),) for size in sizes))
+        return Checkpoint(whole.eval(), self.graph, config, metrics, origin, own)
 
 
 def pretrain_partitioned(

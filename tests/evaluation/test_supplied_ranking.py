@@ -144,11 +144,12 @@ def test_the_protocol_tells_that_negatives_were_supplied() -> None:
     assert "among negatives (supplied: 12 of each fact and side), not among all 40 ent" in (
         protocol_text(found.protocol)
     )
-    other = kgt.LinkPredictionResult(
-        found.triples, found.optimistic, found.pessimistic, found.num_candidates
-    )
-    with pytest.raises(ValueError, match="ranks among supplied negatives are none among all"):
-        kgt.compare(found, other)
+    for more in (0, N - K - 1):  # as many candidates, and all entities
+        other = kgt.LinkPredictionResult(
+            found.triples, found.optimistic, found.pessimistic, found.num_candidates + more
+        )
+        with pytest.raises(ValueError, match="ranks among supplied negatives are none among all"):
+            kgt.compare(found, other)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

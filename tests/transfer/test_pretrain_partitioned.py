@@ -14,7 +14,7 @@ from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.partitioned import Partition
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.pretrain_partitioned import pretrain_partitioned
-from pyg_kgtransfer.transfer.ranking import alone, ranking_of
+from pyg_kgtransfer.transfer.ranking import alone, evaluate, ranking_of
 from pyg_kgtransfer.transfer.recipe import Recipe
 
 
@@ -35,10 +35,11 @@ def test_it_learns_as_well_as_in_memory(tmp_path: Path) -> None:
     parts = pretrain_partitioned(
         split.train, recipe=recipe(), run_dir=tmp_path, partition=Partition(4)
     )
-    kept = Checkpoint.load(parts.checkpoint().save(tmp_path / "kept")).model
-    graph = split.train.tensors()
+    checkpoint = Checkpoint.load(parts.checkpoint().save(tmp_path / "kept"))
+    kept, graph = checkpoint.model, split.train.tensors()
     found = [ranking(m, m.encode(graph)).metrics()["mrr"] for m in (whole, kept)]
     assert found[1] > 0.75 * found[0] > 0.2
+    assert evaluate(checkpoint, split).metrics()["mrr"] == found[1]
     head, relation, tail = split.test.triples.unbind(1)
     few = torch.stack([tail, head, torch.zeros_like(head)], 1)
     scores = parts.score_tails(parts.representations(), head, relation, few)
