@@ -40,8 +40,8 @@ def load_split(text: str) -> Split:
 
     Args:
         text: ``atlas``, ``atlas:cldr``, a named data set, a folder of tables (or of OpenKE or
-            DGL-KE), or a table of triples, all of which are for training then. ``NAME=PATH`` gives
-            a folder or table another name than its own.
+            DGL-KE, or memory-mapped), or a table of triples, all of which are for training then.
+            ``NAME=PATH`` gives a folder or table another name than its own.
 
     Raises:
         ValueError: If there is no such thing (the nearest names are offered), or lines are wrong.
@@ -56,6 +56,9 @@ def load_split(text: str) -> Split:
     name, path = _named_path(text)
     if _is_checkpoint(path):
         raise ValueError(f"{path} is a checkpoint, not data: pass it as the model")
+    if path.is_dir() and is_mapped(path):  # it says what it is called
+        split = read_mapped(path)
+        return replace(split, train=replace(split.train, name=name or split.train.name))
     if path.is_dir():
         return _folder(path, name or path.absolute().name)
     if path.exists():
@@ -221,8 +224,6 @@ def _dbp5l_links(graphs: Mapping[str, KnowledgeGraph]) -> list[Alignment]:
 
 
 def _folder(path: Path, name: str) -> Split:
-    if is_mapped(path):
-        return read_mapped(path)
     if (path / "entity2id.txt").exists():
         return read_openke(path, name=name)
     if (path / "entities.dict").exists():

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from pyg_kgtransfer.sources.files import read_split
+from pyg_kgtransfer.sources.mapped import write_mapped
+from pyg_kgtransfer.sources.synthetic import planted
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from tests.commands.command_line import (
     QUICK,
@@ -77,6 +79,16 @@ def test_one_graph_alone_is_ordinary_training(kgt: Kgt, place: Path, tmp_path: P
     assert told["id"] == Checkpoint.load(out).id
     assert 0 < told["valid"]["mrr"] <= 1
     assert told["parameters"] == Checkpoint.load(out).model.num_trained_parameters()
+
+
+def test_a_memory_mapped_graph_is_data_under_its_name_or_another(kgt: Kgt, tmp_path: Path) -> None:
+    folder = write_mapped(planted(24), tmp_path / "facts")
+    for data, name in ((folder, "planted"), (f"mine={folder}", "mine")):
+        out = tmp_path / name
+        ran = kgt("pretrain", "--data", data, "--out", out, *QUICK)
+        assert ran.status == 0, ran.err
+        assert Checkpoint.load(out).sources.names == (name,)
+        assert kgt("evaluate", "--checkpoint", out, "--data", data).status == 0
 
 
 def test_a_student_and_a_moved_model_are_evaluated_on_the_target(
