@@ -129,11 +129,12 @@ def test_every_public_name_is_in_the_reference_once() -> None:
 
 
 def test_the_command_line_is_what_help_says(capsys: pytest.CaptureFixture[str]) -> None:
-    text = site.command_line(["doctor", "link"])
+    text = site.command_line(["doctor", "link", "tune"])
     assert "## kgt doctor" in text
     assert "usage: kgt link --left DATA" in text
     assert "### --similarity.*" in text
     assert "--similarity.threshold X" in text.partition("## Settings")[2]
+    assert "how to search:" in text.partition("## Settings")[0]  # options of a class, unnested
 
 
 def test_a_page_that_names_what_is_not_public_is_refused() -> None:

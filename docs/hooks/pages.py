@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pyg_kgtransfer as kgt
 from pyg_kgtransfer import cli
-from pyg_kgtransfer.commands.help import explanation
+from pyg_kgtransfer.commands.help import explanation, topics
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -111,7 +111,7 @@ def command_line(verbs: Iterable[str] = tuple(cli.VERBS)) -> str:
     settings: dict[str, tuple[list[str], str]] = {}  # by first name: whose, and the help
     for verb in verbs:
         text += [f"## kgt {verb}", f"```text\n{_help(verb)}\n```"]
-        groups = cli.parser_of(verb).groups or {}
+        groups = topics(cli.parser_of(verb))
         for name in dict.fromkeys(group.partition(".")[0] for group in groups):
             told = re.sub(r"\A.*?\n\n.*?\n\n", "", _help(verb, name), flags=re.DOTALL)
             takers, _ = settings.setdefault(name, ([], told))

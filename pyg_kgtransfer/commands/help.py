@@ -78,6 +78,18 @@ def explanation(parser: ArgumentParser, topic: str) -> str:
     return f"{text}\n\n{_folded(parser, folded)}" if folded else text
 
 
+def topics(parser: ArgumentParser) -> list[str]:
+    """What help of a verb can be asked about: the dotted names of its groups of settings.
+
+    Example:
+        >>> parser = ArgumentParser()
+        >>> _ = parser.add_argument("--cut.depth", default=1)
+        >>> topics(parser)
+        ['cut']
+    """
+    return list(_groups(parser))
+
+
 def in_plain_words(text: str) -> str:
     """A line of a docstring as help of an option.
 
