@@ -54,7 +54,7 @@ def parts(given, folder: Path) -> dict[str, tuple]:
         "build": (built, options, graph),
         "load": (loaded, graph),
         "train": (trained, graph, seconds, {}),
-        "train_bf16": (trained, graph, seconds, {"table": "bfloat16"}),
+        "train_bf16": (trained, graph, seconds / 2, {"table": "bfloat16"}),
         "partitioned": (partitioned, graph, run_dir, seconds, width, buckets),
         "neighbours": (on_neighbours, graph, seconds / 4, False),
         "neighbours_by_relation": (on_neighbours, graph, seconds / 4, True),

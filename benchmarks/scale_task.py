@@ -110,7 +110,7 @@ class MemoryWatch:
     """What the process holds, read every second: its own pages, not those of mapped files."""
 
     def __init__(self) -> None:
-        self.samples: list[float] = []
+        self.samples = [resident_bytes("RssAnon") / GB]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
