@@ -142,7 +142,7 @@ def recipe_of(
     seconds: float, model: Mapping[str, Any], training: Mapping[str, Any] | None = None
 ) -> Recipe:
     """Softplus loss with shared negatives, row-wise Adagrad, for so many seconds."""
-    settings = {"epochs": 100, "optimizer": "rowwise_adagrad", "learning_rate": 0.1,
+    settings = {"epochs": 100, "optimizer": "rowwise_adagrad", "learning_rate": 0.01,
                 "progress": False, "accelerator": "cpu", "max_seconds": seconds}  # fmt: skip
     return Recipe(
         ModelConfig(**{"encoder": "shallow", "decoder": "complex", "width": 100, "sparse": True,

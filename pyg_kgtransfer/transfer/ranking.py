@@ -225,6 +225,7 @@ def evaluate(
 
     Raises:
         ValueError: If the checkpoint was not trained on the split's graph, or the part is empty.
+        TypeError: If it is no checkpoint.
 
     Example:
         >>> import pyg_kgtransfer as kgt
@@ -237,6 +238,12 @@ def evaluate(
         >>> len(result), 0 < result.metrics()["mrr"] <= 1
         (2, True)
     """
+    if not isinstance(checkpoint, Checkpoint):
+        raise TypeError(
+            f"what is ranked is a Checkpoint (got a {type(checkpoint).__name__}); of a partitioned "
+            "model that is model.checkpoint(), or rank it where it lies, among given candidates: "
+            "SuppliedRanking.from_split(split)(model, model.representations())"
+        )
     ranking = supplied_ranking_of if _has_negatives(split, role) else ranking_of
     rank = ranking(split, role, reader=checkpoint, memory_mb=memory_mb)
     device = next(checkpoint.model.parameters()).device

@@ -47,6 +47,8 @@ def test_it_learns_as_well_as_in_memory(tmp_path: Path) -> None:
     scores = parts.score_heads(parts.representations(), relation, tail, few[0])
     again = kept.score_heads(kept.encode(graph), relation, tail, few[0])
     torch.testing.assert_close(scores, again)
+    with pytest.raises(TypeError, match=r"\(got a PartitionedModel\).*model\.checkpoint\(\)"):
+        evaluate(parts, split)
     with pytest.raises(ValueError, match="give candidates"):
         parts.score_tails(parts.representations(), head, relation)
 
