@@ -265,10 +265,14 @@ def our_steps(
     batches = TripleBatches(graph.triples, BatchOptions(batch_size=STEP))
     tensors = graph.with_triples(graph.triples[:0]).tensors()
 
+    done = 0
+
     def work() -> None:
-        for step in range(steps):
-            batch = batches.batch(0, step % len(batches))
+        nonlocal done
+        for step in range(done, done + steps):  # each call goes on to new batches
+            batch = batches.batch(step // len(batches), step % len(batches))
             learner.descend(learner.terms(tensors, batch), learning_rate_factor=1.0)
+        done += steps
 
     return work
 

@@ -16,6 +16,7 @@ import torch
 
 from benchmarks import timing
 from benchmarks.protocol import Benchmark, fingerprints, parser
+from benchmarks.pykeen_steps import DESCRIBED, pykeen_steps
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import HeldOut, Split
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
@@ -68,26 +69,10 @@ def our_steps(
 
 def their_steps(split: Split, steps: int) -> timing.Work:
     """So many batches of PyKEEN's training loop."""
-    from pykeen.models import DistMult
-    from pykeen.training import SLCWATrainingLoop
-    from pykeen.triples import CoreTriplesFactory
-
     sizes = {"num_entities": split.train.num_entities, "num_relations": split.train.num_relations}
-    triples = split.train.triples
-    order = torch.randperm(len(triples), generator=torch.Generator().manual_seed(0))
-    part = CoreTriplesFactory(triples[order[: steps * BATCH]], **sizes)
-    model = DistMult(triples_factory=part, embedding_dim=MODEL.width, loss="softplus",
-                     random_seed=0)  # fmt: skip
-    loop = SLCWATrainingLoop(
-        model=model, triples_factory=part, optimizer="adam",
-        negative_sampler_kwargs={"num_negs_per_pos": NEGATIVES},
-    )  # fmt: skip
-
-    def work() -> None:
-        loop.train(part, num_epochs=1, batch_size=BATCH, use_tqdm=False, use_tqdm_batch=False,
-                   only_size_probing=False)  # fmt: skip
-
-    return work
+    order = torch.randperm(len(split.train.triples), generator=torch.Generator().manual_seed(0))
+    part = split.train.triples[order[: steps * BATCH]]
+    return pykeen_steps(part, sizes, width=MODEL.width, batch_size=BATCH, num_negatives=NEGATIVES)
 
 
 def speed(split: Split, kind: str, *, repeats: int, steps: tuple[int, int]) -> dict[str, float]:
@@ -147,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     repeats, steps, epochs = (3, (4, 1), 5) if given.quick else (5, (20, 2), 40)
     data = {name: fingerprints(split) for name, split in zip(names, (fast, good), strict=True)}
     benchmark = Benchmark.begin("training", given, data=data)
-    settings = {"repeats": repeats, "steps": steps, "epochs": epochs}
+    settings = {"repeats": repeats, "steps": steps, "epochs": epochs, "counted": True}
     for kind in GOALS:
         work = partial(speed, fast, kind, repeats=repeats, steps=steps)
         benchmark.run(f"training_{kind}", work, settings=settings)
@@ -168,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "Task": f"optimizer steps of DistMult, width {MODEL.width}, batches of {BATCH}, Adam, "
         f"softplus loss, {NEGATIVES} negatives per positive, on {names[0]}: PyKEEN draws for each "
         f"which end it corrupts, ours corrupts either end with {NEGATIVES // 2}",
+        "PyKEEN": DESCRIBED,
         "Rows": "training_rows_speedup: our steps with shared negatives and Adagrad, gradients of "
         f"the rows that a batch names against whole tables, {count:,} entities",
         "Scale": f"ours {steps[0]} steps a run, PyKEEN {steps[1]}; the ratio is per positive",

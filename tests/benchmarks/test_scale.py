@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import scale, scale_task
+from benchmarks.pykeen_steps import pykeen_steps
 from pyg_kgtransfer.sources.synthetic_large import LargeOptions
 
 TINY = LargeOptions(400, 4, 2000, num_held_out=20, num_clusters=5)
@@ -56,3 +58,13 @@ def test_the_script_writes_a_report(tmp_path: Path, monkeypatch) -> None:
     report = json.loads(out.read_text())
     assert report["figures"]["build.file_gb"] > 0
     assert report["figures"]["build.peak_gb"] > 0
+
+
+def test_pykeen_takes_the_steps_that_are_timed() -> None:
+    pytest.importorskip("pykeen", reason="needs the extra bench")
+    triples = torch.randint(4, (12, 3), generator=torch.Generator().manual_seed(0))
+    work = pykeen_steps(
+        triples, {"num_entities": 4, "num_relations": 4}, width=4, batch_size=4, num_negatives=2
+    )
+    for _ in range(3):
+        work()  # raises where the optimizer did not take three steps
