@@ -70,6 +70,7 @@ class Lookup(EntityInput):
 
     Attributes:
         weight: [num_entities, D], Xavier normal at first.
+        is_rounded: Whether the table was asked for in bfloat16.
 
     Raises:
         ValueError: If ``masking`` is out of range, or goes with ``sparse``; or the table is in
@@ -101,14 +102,10 @@ class Lookup(EntityInput):
         self.width = width
         self.sparse = sparse
         self.masking = masking
+        self.is_rounded = dtype == torch.bfloat16  # whatever training makes of other tables
         self.is_whole = _WholeTable()
         self.weight = nn.Parameter(torch.empty(num_entities, width, dtype=dtype))
         nn.init.xavier_normal_(self.weight)
-
-    @property
-    def is_rounded(self) -> bool:
-        """Whether the table's precision is too low for plain optimizer steps."""
-        return self.weight.dtype == torch.bfloat16
 
     def forward(self, entity: Tensor) -> Tensor:
         if self.masking and self.training:

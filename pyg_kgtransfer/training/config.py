@@ -220,11 +220,11 @@ def build_optimizer(
     is_sparse = any(getattr(module, "sparse", False) for module in model.modules())
     if is_sparse:
         _check_sparse(config)
+    _check_rounded(config, model)
     numbers = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
     if config.optimizer == ROWWISE:
         optimizer: torch.optim.Optimizer = RowwiseAdagrad(chosen, **numbers)
     else:
-        _check_full_precision(config, model)
         devices = {p.device.type for group in chosen for p in group["params"]}
         # fused: one pass over parameters and moments
         fused = not is_sparse and devices <= FUSED_ON[config.optimizer]
@@ -234,12 +234,15 @@ def build_optimizer(
     return optimizer
 
 
-def _check_full_precision(config: TrainConfig, model: nn.Module) -> None:
-    """Refuse to step a table whose precision would swallow small steps."""
-    if any(getattr(module, "is_rounded", False) for module in model.modules()):
+def _check_rounded(config: TrainConfig, model: nn.Module) -> None:
+    """Refuse to step a table in bfloat16 that would swallow small steps, or not stay as it is."""
+    if not any(getattr(module, "is_rounded", False) for module in model.modules()):
+        return
+    if config.optimizer != ROWWISE or config.precision == "64-true":
         raise ValueError(
             f"a table in bfloat16 needs optimizer {ROWWISE!r}, which rounds so that small steps "
-            f"are not lost (got {config.optimizer!r})"
+            f"are not lost, and another precision than '64-true' (got {config.optimizer!r} and "
+            f"{config.precision!r})"
         )
 
 
@@ -247,7 +250,7 @@ def _check_sparse(config: TrainConfig) -> None:
     if config.optimizer not in SPARSE:
         raise ValueError(
             f"sparse rows need an optimizer that leaves other rows alone: {', '.join(SPARSE)} "
-            f"(got {config.optimizer!r})"
+            f"(got {config.optimizer!r}); set it in the recipe's training"
         )
     for name, value in (("weight_decay", config.weight_decay), ("clip_norm", config.clip_norm)):
         if value:

@@ -72,15 +72,25 @@ class RowwiseAdagrad(torch.optim.Optimizer):
                     self._descend(parameter, parameter.grad, group)
         return loss
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take back what ``state_dict`` gave, in its precision, not in that of the weights."""
+        super().load_state_dict(state_dict)
+        kept = [number for group in state_dict["param_groups"] for number in group["params"]]
+        own = [parameter for group in self.param_groups for parameter in group["params"]]
+        for number, parameter in zip(kept, own, strict=True):
+            if number in state_dict["state"]:
+                total = state_dict["state"][number]["sum"]
+                self.state[parameter]["sum"] = total.to(parameter.device, copy=True)
+
     def _descend(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state, decay = self.state[parameter], group["weight_decay"]
         is_table = parameter.dim() > 1
         if "sum" not in state:
             shape = parameter.shape[:1] if is_table else parameter.shape
-            state["sum"] = torch.zeros(shape, device=parameter.device)
+            state["sum"] = torch.zeros(shape, device=parameter.device, dtype=_precision(parameter))
         if not gradient.is_sparse:
-            weights = parameter.float()
-            gradient = gradient.float() + decay * weights
+            weights = parameter.to(_precision(parameter))
+            gradient = gradient.to(weights.dtype) + decay * weights
             change = _change(gradient, state["sum"], group)
             parameter.copy_(_rounded(weights - change, parameter.dtype))
             return
@@ -89,10 +99,15 @@ class RowwiseAdagrad(torch.optim.Optimizer):
         gradient = gradient.coalesce()
         rows = gradient.indices()[0]
         sums = state["sum"][rows]
-        change = _change(gradient.values().float(), sums, group)
+        change = _change(gradient.values().to(sums.dtype), sums, group)
         state["sum"].index_copy_(0, rows, sums)
-        weights = parameter.index_select(0, rows).float()
+        weights = parameter.index_select(0, rows).to(sums.dtype)
         parameter.index_copy_(0, rows, _rounded(weights.sub_(change), parameter.dtype))
+
+
+def _precision(weights: Tensor) -> torch.dtype:
+    """What steps are computed in: at least 32 bits."""
+    return torch.promote_types(weights.dtype, torch.float32)
 
 
 def _change(gradient: Tensor, sums: Tensor, group: dict[str, Any]) -> Tensor:
