@@ -47,8 +47,8 @@ def parts(given, folder: Path) -> dict[str, tuple]:
     options = shape_of(QUICK if given.quick else LargeOptions())
     seconds = 2.0 if given.quick else 240.0
     width, buckets = (64, 4) if given.quick else (1024, 16)
-    steps = {"ours": 4, "theirs": 2} if given.quick else {"ours": 20, "theirs": 2}
-    repeats = 2 if given.quick else 5
+    steps = {"ours": 4, "theirs": 2} if given.quick else {"ours": 6, "theirs": 1}
+    repeats = 2 if given.quick else 3
     graph, run_dir = folder / "graph", folder / "buckets"
     found = {
         "build": (built, options, graph),
