@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 
 import pyg_kgtransfer as kgt
+from benchmarks.distributed_worker import Steps
 from pyg_kgtransfer.cli import main
 from pyg_kgtransfer.process import place_among_processes
 from pyg_kgtransfer.training.strategies import reduce_apart, training_device
@@ -133,6 +135,21 @@ def reduced(rank: int) -> list[torch.Tensor | None]:
     return [table.grad for table in tables]
 
 
+def asked_in_a_step() -> dict[str, list[str]]:
+    """What a step of the benchmark asks of the other process, reducing gradients and not."""
+    spec = {
+        "data": 500, "width": 8, "sparse": True, "batch": 64, "negatives": 4, "strategy": "ddp",
+        "processes": 2,
+    }  # fmt: skip
+    steps = Steps(spec)
+    found = {}
+    for name, setting in (("alone", steps.learner.without_reducing()), ("whole", nullcontext())):
+        with setting, torch.profiler.profile() as seen:
+            steps.step()
+        found[name] = [event.key for event in seen.key_averages() if "all_reduce" in event.key]
+    return found
+
+
 def full_disk(descriptor: int) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -142,6 +159,7 @@ def everything(folder: Path) -> None:
     rank, _ = place_among_processes()
     found: dict[str, object] = {name: trained(name) for name in (*CASES, *OWN_ROWS)}
     found["kinds"] = reduced(rank)
+    found["asked"] = asked_in_a_step()
     found["recorded"] = trained("layers", folder / "run")
     usual = recipe_of("independent")
     found["data"] = refused(lambda rank: (rank, usual))

@@ -127,6 +127,14 @@ def test_all_agree_on_the_kind_of_a_gradient_before_it_is_reduced(
         assert torch.equal(mean.to_dense(), same.to_dense())
 
 
+def test_a_measured_step_that_does_not_reduce_waits_for_nobody(
+    both: tuple[Path, list[dict], list[str]],
+) -> None:
+    for found in both[1]:
+        assert found["asked"]["whole"]
+        assert found["asked"]["alone"] == []
+
+
 def test_files_are_written_once_and_go_on_alone(
     both: tuple[Path, list[dict], list[str]], tmp_path: Path
 ) -> None:
