@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from benchmarks.training import many_entities
 from pyg_kgtransfer.models.build import ModelConfig, build_model
@@ -58,14 +59,16 @@ class Steps:
         whole = len(graph.triples) // spec["batch"]  # every batch timed is a full one
         self.per_epoch = max(whole, 1)
 
-    def step(self) -> float:
-        """Take one, and give the loss of its batch."""
+    def step(self) -> Tensor:
+        """Take one, and give this process's part of the loss, whose mean is that of the batch.
+
+        Nothing is asked of other processes but what the learner asks.
+        """
         batch = self.batches.batch(*divmod(self.done, self.per_epoch))
         terms = self.learner.terms(self.graph, batch)
         self.learner.descend(terms, learning_rate_factor=1.0)
         self.done += 1
-        loss = torch.stack(list(terms.values())).sum().detach().double()
-        return float(mean_over_processes(loss))
+        return torch.stack(list(terms.values())).sum().detach().double()
 
     def gradient_bytes(self) -> tuple[int, int]:
         """What a process gives away of dense gradients, and of rows with their ids, in bytes."""
@@ -124,7 +127,8 @@ def work(spec: Mapping[str, Any]) -> Json:
     """What a spec asks for."""
     torch.set_num_threads(spec["threads"])
     steps = Steps(spec)
-    found: Json = {"losses": [steps.step() for _ in range(spec["losses"])]}
+    losses = [mean_over_processes(steps.step()) for _ in range(spec["losses"])]
+    found: Json = {"losses": [float(loss) for loss in losses]}
     found |= timed(steps, number=spec["steps"], repeats=spec["repeats"])
     if not steps.learner.is_sharded:
         found["dense_bytes"], found["sparse_bytes"] = steps.gradient_bytes()

@@ -25,6 +25,7 @@ from pyg_kgtransfer.training.processes import (
 )
 
 _FSDP = "torch.distributed.fsdp"
+_MISSING, _ROWS, _WHOLE = range(3)  # gradients; where processes differ the greatest holds
 FSDP_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "16-true")
 
 
@@ -149,18 +150,40 @@ def leave_apart(module: nn.Module, apart: list[nn.Parameter]) -> None:
 
 @torch.no_grad()
 def reduce_apart(parameters: list[nn.Parameter]) -> None:
-    """Replace the gradients of these by their mean over all processes; sparse ones stay sparse."""
-    for parameter in parameters:
-        gradient = parameter.grad
-        if gradient is None:
+    """Replace the gradients of these by their mean over all processes; sparse ones stay sparse.
+
+    What a process reads of its own rows decides whether its gradient is of rows, of the whole table
+    or missing. So all agree first: a whole one in any of them makes all whole.
+    """
+    kinds = torch.tensor([_kind(parameter.grad) for parameter in parameters])
+    dist.all_reduce(kinds, dist.ReduceOp.MAX)
+    for parameter, kind in zip(parameters, kinds.tolist(), strict=True):
+        if kind == _MISSING:
             continue
-        if gradient.is_sparse:  # over gloo, which has it
+        gradient = parameter.grad if parameter.grad is not None else _no_rows(parameter)
+        if kind == _ROWS:  # over gloo, which has it
             rows = gradient.cpu().coalesce()
             dist.all_reduce(rows)
             gradient = rows.to(gradient.device)
         else:
+            gradient = gradient.to_dense() if gradient.is_sparse else gradient
             dist.all_reduce(gradient)
         parameter.grad = gradient / num_processes()
+
+
+def _kind(gradient: Tensor | None) -> int:
+    if gradient is None:
+        return _MISSING
+    return _ROWS if gradient.is_sparse else _WHOLE
+
+
+def _no_rows(parameter: Tensor) -> Tensor:
+    """A gradient that names no row; of a scalar, zero."""
+    if not parameter.dim():
+        return torch.zeros_like(parameter)
+    ids = torch.empty(1, 0, dtype=torch.int64, device=parameter.device)
+    values = parameter.new_empty(0, *parameter.shape[1:])
+    return torch.sparse_coo_tensor(ids, values, parameter.shape)
 
 
 @torch.no_grad()

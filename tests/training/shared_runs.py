@@ -6,15 +6,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
 
 import pyg_kgtransfer as kgt
+from benchmarks.distributed_worker import Steps
 from pyg_kgtransfer.cli import main
 from pyg_kgtransfer.process import place_among_processes
-from pyg_kgtransfer.training.strategies import training_device
+from pyg_kgtransfer.training.strategies import reduce_apart, training_device
 
 NORMS = {"encoder": "compgcn", "decoder": "conve", "reciprocal": True}
 SIZE = 30  # entities
@@ -54,6 +57,12 @@ OWN_ROWS = {
     ),
     "norms": (NORMS, {}, 40, {}),
     "neighbours": ({"encoder": "rgcn"}, SOFTPLUS, 40, {"fan_out": (3,)}),
+    "rows of neighbours": (  # which are all entities in one process at times, and not in the other
+        {"encoder": "compgcn", "layers": 1, "sparse": True},
+        SOFTPLUS,
+        40,
+        {"fan_out": (3,), "optimizer": "adagrad"},
+    ),
 }  # fmt: skip
 
 
@@ -72,6 +81,7 @@ def split_of(seed: int = 0) -> kgt.Split:
 def recipe_of(name: str) -> kgt.Recipe:
     model, loss, size, training = (CASES | OWN_ROWS)[name]
     options = {"epochs": 2, "precision": "64-true", "learning_rate": 0.05, **training}
+    options["timeout_seconds"] = 60  # should two wait for each other
     if place_among_processes()[1] == 1:
         options.pop("strategy", None)
     return kgt.Recipe(
@@ -109,6 +119,37 @@ def with_rate(rank: int) -> kgt.Recipe:
     return replace(recipe, training=replace(recipe.training, learning_rate=rate))
 
 
+def gradients() -> list[torch.Tensor | None]:
+    """One of each kind, of a table of three rows."""
+    rows = torch.sparse_coo_tensor([[2, 1]], torch.ones(2, 2), (3, 2))
+    return [None, rows, torch.arange(6.0).view(3, 2)]
+
+
+def reduced(rank: int) -> list[torch.Tensor | None]:
+    """Their means, each in one process with each in the other."""
+    pairs = list(product(gradients(), repeat=2))
+    tables = [torch.nn.Parameter(torch.zeros(3, 2)) for _ in pairs]
+    for table, pair in zip(tables, pairs, strict=True):
+        table.grad = None if pair[rank] is None else pair[rank].clone()
+    reduce_apart(tables)
+    return [table.grad for table in tables]
+
+
+def asked_in_a_step() -> dict[str, list[str]]:
+    """What a step of the benchmark asks of the other process, reducing gradients and not."""
+    spec = {
+        "data": 500, "width": 8, "sparse": True, "batch": 64, "negatives": 4, "strategy": "ddp",
+        "processes": 2,
+    }  # fmt: skip
+    steps = Steps(spec)
+    found = {}
+    for name, setting in (("alone", steps.learner.without_reducing()), ("whole", nullcontext())):
+        with setting, torch.profiler.profile() as seen:
+            steps.step()
+        found[name] = [event.key for event in seen.key_averages() if "all_reduce" in event.key]
+    return found
+
+
 def full_disk(descriptor: int) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -117,6 +158,8 @@ def everything(folder: Path) -> None:
     """Train all cases, try what is refused, and save what was found, for each rank."""
     rank, _ = place_among_processes()
     found: dict[str, object] = {name: trained(name) for name in (*CASES, *OWN_ROWS)}
+    found["kinds"] = reduced(rank)
+    found["asked"] = asked_in_a_step()
     found["recorded"] = trained("layers", folder / "run")
     usual = recipe_of("independent")
     found["data"] = refused(lambda rank: (rank, usual))

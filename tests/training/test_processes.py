@@ -6,6 +6,8 @@ import re
 import socket
 import subprocess
 import sys
+import time
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,8 +46,12 @@ def two_of(folder: Path, what: str) -> list[Said]:
     ]
     for process in both:
         process.start()
+    until = time.monotonic() + 100
     for process in both:
-        process.join(timeout=100)
+        process.join(timeout=max(until - time.monotonic(), 0))
+    for process in both:  # where they wait for each other
+        process.kill()
+        process.join()
     texts = [
         [(folder / f"{what}.{rank}.{name}").read_text() for name in ("out", "err")]
         for rank in (0, 1)
@@ -102,6 +108,31 @@ def test_what_differs_from_one_process_is_alike_in_both(
     assert all(torch.equal(value, second[key]) for key, value in first.items())
     assert first["mrr"][-1] == pytest.approx(alone["mrr"][-1].item(), abs=0.1)
     assert not all(torch.equal(value, first[key]) for key, value in alone.items())
+
+
+def test_all_agree_on_the_kind_of_a_gradient_before_it_is_reduced(
+    both: tuple[Path, list[dict], list[str]],
+) -> None:
+    """Each kind in one process beside each kind in the other; a whole one makes both whole."""
+    kinds = dict(zip(("missing", "rows", "whole"), shared_runs.gradients(), strict=True))
+    first, second = (found["kinds"] for found in both[1])
+    assert len(first) == len(kinds) ** 2
+    for (own, other), mean, same in zip(product(kinds, repeat=2), first, second, strict=True):
+        if own == other == "missing":
+            assert mean is same is None
+            continue
+        assert mean.is_sparse == same.is_sparse == ("whole" not in (own, other))
+        given = [kinds[kind].to_dense() for kind in (own, other) if kind != "missing"]
+        assert torch.equal(mean.to_dense(), sum(given) / 2)
+        assert torch.equal(mean.to_dense(), same.to_dense())
+
+
+def test_a_measured_step_that_does_not_reduce_waits_for_nobody(
+    both: tuple[Path, list[dict], list[str]],
+) -> None:
+    for found in both[1]:
+        assert found["asked"]["whole"]
+        assert found["asked"]["alone"] == []
 
 
 def test_files_are_written_once_and_go_on_alone(
