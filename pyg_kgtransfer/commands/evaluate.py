@@ -1,4 +1,4 @@
-"""``kgt evaluate``: filtered ranks of a graph's held-out facts, from both sides."""
+"""``kgt evaluate``: ranks of a graph's held-out facts, from both sides."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,14 +32,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--data",
         required=True,
         metavar="DATA",
-        help=f"the graph whose held-out facts are ranked, among its own entities: {DATA_HELP}",
+        help="the graph whose held-out facts are ranked, among its own entities, or among the "
+        f"negatives that come with them (OGB): {DATA_HELP}",
     )
     parser.add_argument(
         "--part",
         type=Literal["test", "valid"],
         default="test",
         help="which facts: test ranks are filtered by train, valid and test, valid ranks by the "
-        "first two",
+        "first two; ranks among negatives that come with the facts are not filtered",
     )
     parser.add_argument(
         "--by",
@@ -53,7 +54,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=bool,
         default=False,
         help="show whom the scores favour, too: their mass and the first ten places, by bands of "
-        "popularity and groups of entities (with --by relation: of each relation)",
+        "popularity and groups of entities (with --by relation: of each relation); always among "
+        "all entities of the graph, also where the metrics are of ranks among negatives",
     )
     parser.add_argument(
         "--groups",
@@ -84,10 +86,11 @@ def run(options: Namespace, show: Show) -> Json:
     split = load_split(options.data)
     checkpoint = placed(loaded, split.train, options.checkpoint)
     bias = _bias(options, checkpoint, split) if options.bias else None
-    if bias is None:
+    held_out = split.valid if options.part == "valid" else split.test
+    if bias is None or held_out.negatives is not None:  # bias is of ranks among all entities
         result = evaluate(checkpoint, split, options.part, memory_mb=options.memory_mb)
     else:
-        result = bias.ranks
+        result = bias.ranks  # the same, by the same scores
     told = result.to_dict()
     sides = {f"{side} asked": told["by"]["side"][side] for side in SIDES}
     show(report.metrics_table(split.train.name, {"both sides": told["metrics"], **sides}))
@@ -96,6 +99,9 @@ def run(options: Namespace, show: Show) -> Json:
     if bias is not None:
         told["bias"] = _told_bias(options, bias, show)
     show(report.protocol_text(told["protocol"]))
+    if bias is not None and bias.ranks is not result:
+        among_all = report.protocol_text(bias.ranks.protocol)
+        show(f"whom the scores favour is told of other ranks, among all entities: {among_all}")
     graph = checkpoint.graph
     read = KnownTriples(
         [graph.triples], num_entities=graph.num_entities, num_relations=graph.num_relations

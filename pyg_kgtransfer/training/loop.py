@@ -137,7 +137,7 @@ class TrainingLoop:
                 f"training stopped by Ctrl-C at step {self.steps} of {self.total_steps}, in epoch "
                 f"{self.epoch + 1} of {self.config.epochs}; {self._saved_in_words()}"
             )
-            if rank() == 0:
+            if rank() == 0 and self.run_dir is not None:  # else it may be a part of something else
                 logger.warning(message)
             raise KeyboardInterrupt(message) from None
         except NotFiniteError as error:

@@ -18,7 +18,10 @@ def measure_bias(
     temperature: float = 1.0,
     memory_mb: float = 512,
 ) -> BiasResult:
-    """Rank a split's held-out facts, and measure whom the scores favour.
+    """Rank a split's held-out facts among all its entities, and measure whom the scores favour.
+
+    Where facts come with negatives (``load_ogb``), ``evaluate`` ranks among these and its metrics
+    are others: whom a model favours shows among all, not among a few that somebody chose.
 
     Args:
         checkpoint: Trained on the split's graph, alone or among others.

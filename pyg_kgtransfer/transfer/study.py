@@ -1,6 +1,7 @@
 """A study of trials that outlives the processes that work on it: one file of SQLite, and turns."""
 
 import contextlib
+import itertools
 import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from pyg_kgtransfer.training.batches import mixed_seed
+from pyg_kgtransfer.transfer.hyperband import Hyperband
 from pyg_kgtransfer.transfer.search_space import SearchSpace
 from pyg_kgtransfer.transfer.study_identity import check_same
 from pyg_kgtransfer.transfer.tune_config import TuneConfig
@@ -17,7 +19,6 @@ STUDY, TURN, WORKERS = "study.db", "study.lock", "workers"
 BEGUN = (TURN, WORKERS)  # what is in the folder of a study before the study is
 _NAME = "tune"
 _LEAST_TO_TELL = 8  # different values from which what matters is told
-_REDUCTION = 3  # Hyperband keeps one trial in so many
 _SECONDS_LOCKED = 60  # that a write waits for another process's
 Json = dict[str, Any]
 
@@ -119,16 +120,16 @@ class SharedStudy:
             count = sum(not self._is_open(t) for t in self._trials())
             if count >= self.config.trials:
                 return None
+            trial = self._study.ask()
+            trial.set_user_attr("worker", self.worker)
+            number = trial.user_attrs.get("number", self._lowest_free())
+            trial.set_user_attr("number", number)
             # what a trial draws depends on its number and on those before it, not on which process
             # draws: a study that was broken off goes on as it would have gone on
             self._study.sampler = optuna.samplers.TPESampler(
-                seed=mixed_seed(self.config.seed, count) % 2**32,
+                seed=mixed_seed(self.config.seed, number - 1) % 2**32,
                 n_startup_trials=self.config.startup,
             )
-            trial = self._study.ask()
-            trial.set_user_attr("worker", self.worker)
-            number = trial.user_attrs.get("number", count + 1)
-            trial.set_user_attr("number", number)
             return Begun(number, trial, self.space.suggest(trial))
 
     def complete(self, begun: Begun, value: float) -> None:
@@ -165,7 +166,7 @@ class SharedStudy:
             for t in self._trials()
             if t.state.name in ("COMPLETE", "PRUNED")
         ]
-        return sorted(found)
+        return sorted(found, key=lambda trial: trial.number)
 
     def importance(self) -> dict[str, float]:
         """The share of each field in how the metric varies, highest first; they sum to 1.
@@ -203,6 +204,11 @@ class SharedStudy:
     def _trials(self) -> list[Any]:
         return list(self._study.get_trials(deepcopy=False))
 
+    def _lowest_free(self) -> int:
+        """The number of a new trial: from 1, that of no other but broken-off ones."""
+        taken = {t.user_attrs.get("number") for t in self._trials() if t.state.name != "FAIL"}
+        return next(number for number in itertools.count(1) if number not in taken)
+
     def _is_open(self, trial: Any) -> bool:
         """Whether a trial is none yet, or no longer."""
         return trial.state.name in ("FAIL", "WAITING")
@@ -223,9 +229,10 @@ class SharedStudy:
         if trial.state.is_finished():
             return
         self._study.tell(number, state=optuna.trial.TrialState.FAIL)
-        if trial.params.keys() == self.space.domains.keys():  # else it had not begun
+        if "number" in trial.user_attrs:  # else it had not begun
+            is_drawn = trial.params.keys() == self.space.domains.keys()
             place = {"number": trial.user_attrs["number"]}
-            self._study.enqueue_trial(dict(trial.params), user_attrs=place)
+            self._study.enqueue_trial(dict(trial.params) if is_drawn else {}, user_attrs=place)
 
     def _is_alive(self, worker: str) -> bool:
         import filelock
@@ -316,9 +323,5 @@ def _pruner(config: TuneConfig, epochs: int) -> Any:
             n_startup_trials=config.startup, n_warmup_steps=spared + 1
         )
     if config.pruner == "hyperband":
-        return optuna.pruners.HyperbandPruner(
-            min_resource=spared + 1,
-            max_resource=max(epochs, spared + 1),
-            reduction_factor=_REDUCTION,
-        )
+        return Hyperband(spared + 1, max(epochs, spared + 1), _NAME)
     return optuna.pruners.NopPruner()

@@ -18,6 +18,7 @@ from pyg_kgtransfer.transfer.tune_config import TuneConfig, TuneInputs
 
 Json = dict[str, Any]
 _DATA = "data "
+_ROWS = 1 << 16  # of a tensor, digested at once
 
 
 def identity_of(
@@ -32,6 +33,11 @@ def identity_of(
         "joint graph": _digest(linked.graph.fingerprint(), linked.source, linked.pairs.index),
         **dict(zip(linked.names, linked.fingerprints, strict=True)),
         **{f"validation facts of {s.train.name}": _digest(s.valid.triples) for s in splits},
+        **{
+            f"validation negatives of {s.train.name}": _digest(negatives.head, negatives.tail)
+            for s in splits
+            if (negatives := s.valid.negatives) is not None  # these decide the metric
+        },
         "features": _digest(*(part for item in (inputs.features or {}).items() for part in item)),
         "groups": _digest(
             inputs.groups
@@ -51,7 +57,8 @@ def _digest(*parts: Tensor | str) -> str:
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor):
-            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+            for rows in part.split(_ROWS):  # of a file on the disk never all at once
+                digest.update(rows.detach().cpu().contiguous().numpy().tobytes())
         else:
             digest.update(part.encode())
     return digest.hexdigest()

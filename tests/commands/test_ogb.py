@@ -30,6 +30,25 @@ def test_a_data_set_of_ogb_is_trained_on_and_ranked_by_its_protocol(root: Path, 
     assert "each answer among negatives (supplied: 6 of each fact and side), not among" in told
 
 
+def test_bias_leaves_the_metrics_as_they_are(root: Path, kgt: Kgt) -> None:
+    """They are of ranks among negatives; bias is of ranks among all entities, and says so."""
+    out = root / "model"
+    assert kgt("pretrain", "--data", "ogbl-biokg", "--out", out, *QUICK).status == 0
+    ranked = ["evaluate", "--checkpoint", out, "--data", "ogbl-biokg"]
+    plain = kgt(*ranked, "--json").json
+    told = kgt(*ranked, "--bias", "true", "--json").json
+    bias = told.pop("bias")
+    assert told == plain
+    assert told["protocol"]["candidates"] == 7
+    assert bias["protocol"]["candidates"] > 7
+    assert "negatives" not in bias["protocol"]
+    shown = kgt(*ranked, "--bias", "true").out
+    assert "each answer among negatives (supplied: 6 of each fact and side), not among" in shown
+    assert "is told of other ranks, among all entities: test: " in " ".join(shown.split())
+    help_text = " ".join(kgt("evaluate", "--help").out.split())
+    assert "or among the negatives that come with them (OGB)" in help_text
+
+
 def test_a_data_set_that_is_not_there_or_misspelt_is_told(root: Path, kgt: Kgt) -> None:
     ran = kgt("pretrain", "--data", "ogbl-wikikg2", "--out", root / "model", *QUICK)
     assert_told(ran, "'ogbl-wikikg2' needs its folder ogbl_wikikg2 in")

@@ -8,7 +8,7 @@ import yaml
 
 from tests.commands.command_line import QUICK, Kgt, assert_told
 
-pytest.importorskip("optuna")
+optuna = pytest.importorskip("optuna")
 pytest.importorskip("filelock")
 
 
@@ -59,6 +59,24 @@ def test_a_space_of_its_own_and_the_same_again(kgt: Kgt, place: Path, tmp_path: 
     assert kgt(*search, *space, "--out", tmp_path / "one").json == first
     ran = kgt(*search, *space, "--seed", "1", "--out", tmp_path / "one")
     assert_told(ran, "search seed was 0, is 1")
+
+
+def test_ctrl_c_is_told_once(
+    kgt: Kgt, place: Path, space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its training says of a run_dir that trials never have is not passed on."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optuna.trial.Trial, "report", interrupt)
+    search = ["tune", "--data", place / "a", "--space", space, "--out", tmp_path / "x", *QUICK]
+    ran = kgt(*search, "--trials", "2")
+    told = " ".join(ran.err.split())
+    assert ran.status == 130
+    assert told.startswith("kgt tune: tuning stopped by Ctrl-C after 0 of 2 trials; they are in ")
+    assert told.count("Ctrl-C") == 1
+    assert "resume checkpoint" not in told
 
 
 def test_bad_input_is_told_before_anything_is_made(

@@ -211,11 +211,14 @@ def test_ctrl_c_puts_the_best_weights_back_and_says_what_was_saved(
         return {"mrr": 0.1}
 
     interrupt_at(setting, 11)
-    with pytest.raises(KeyboardInterrupt, match="stopped by Ctrl-C at step 10 of 24"):
+    words = (
+        "stopped by Ctrl-C at step 10 of 24, .* without a run_dir no resume checkpoint was saved"
+    )
+    with pytest.raises(KeyboardInterrupt, match=words):
         Trainer(TrainConfig(**HARD)).fit(
             *setting.fit_arguments, graph=setting.graph.tensors(), validate=validate
         )
-    assert "without a run_dir no resume checkpoint was saved" in caplog.text
+    assert not caplog.text  # who caught it says what was lost
     for key, value in state_of(setting).items():
         assert torch.equal(value, best[key])
     assert not setting.model.training

@@ -17,9 +17,9 @@ pytest.importorskip("filelock")
 SPACE = SearchSpace({"objective.n3": {"low": 0.0, "high": 1.0}, "model.width": [8, 16]})
 
 
-def study(run_dir: Path | None, trials: int = 4, **options) -> SharedStudy:
+def study(run_dir: Path | None, trials: int = 4, *, epochs: int = 5, **options) -> SharedStudy:
     config = TuneConfig(trials=trials, startup=2, **options)
-    return SharedStudy(SPACE, config, run_dir, identity={"data": {"a": "1"}}, epochs=5)
+    return SharedStudy(SPACE, config, run_dir, identity={"data": {"a": "1"}}, epochs=epochs)
 
 
 def measure(values: dict[str, float]) -> float:
@@ -62,6 +62,81 @@ def test_a_study_goes_on_as_if_it_had_not_been_broken_off(tmp_path: Path, done: 
     with closing(sqlite3.connect(tmp_path / STUDY)) as stored:
         states = [state for (state,) in stored.execute("SELECT state FROM trials")]
     assert sorted(states) == ["COMPLETE"] * 5 + ["FAIL"]
+
+
+def one_by_one(shared: SharedStudy) -> None:
+    """A trial that reports at each epoch, and is pruned when its pruner says so."""
+    begun = shared.begin()
+    value = measure(begun.values)
+    for epoch in range(1, 10):
+        begun.trial.report(value * epoch / 9, epoch)
+        if begun.trial.should_prune():
+            return shared.prune(begun, f"behind at {epoch}")
+    return shared.complete(begun, value)
+
+
+def pruned(run_dir: Path | None, pruner: str) -> list[tuple]:
+    options = {"pruner": pruner, "warmup": 0.0}
+    with study(run_dir, 8, epochs=9, **options) as shared:
+        while len(shared.results()) < 8:
+            one_by_one(shared)
+        return [trial[:-1] for trial in shared.results()]
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_a_pruned_study_goes_on_as_if_it_had_not_been_broken_off(
+    tmp_path: Path, pruner: str
+) -> None:
+    """The broken-off trial had reported; it has another number in Optuna when it is tried again."""
+    whole = pruned(None, pruner)
+    assert {state for _, state, *_ in whole} == {"complete", "pruned"}
+    with study(tmp_path, 8, epochs=9, pruner=pruner, warmup=0.0) as shared:
+        for _ in range(3):
+            one_by_one(shared)
+        begun = shared.begin()
+        for epoch in (1, 2, 3):
+            begun.trial.report(measure(begun.values) * epoch / 9, epoch)
+            begun.trial.should_prune()
+    assert pruned(tmp_path, pruner) == whole
+
+
+@pytest.mark.parametrize("call", ["suggest_float", "suggest_categorical"])
+def test_who_is_broken_off_while_it_draws_draws_the_same_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The number of the second trial is lost neither when it trains nor when it is drawn."""
+    whole = work(None, 4)
+    with study(tmp_path, 4) as shared:
+        begun = shared.begin()
+        shared.complete(begun, measure(begun.values))
+    interrupted_at(call, tmp_path, monkeypatch)
+    assert work(tmp_path, 4) == whole
+
+
+@pytest.mark.parametrize("call", ["suggest_float", "suggest_categorical"])
+def test_two_trials_never_have_one_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The first trial is broken off twice, the second time while it is drawn; others go on."""
+    with study(tmp_path) as other:
+        with study(tmp_path) as one:
+            one.begin()
+            second = other.begin()
+        other.complete(second, 0.2)
+    interrupted_at(call, tmp_path, monkeypatch)
+    assert [number for number, *_ in work(tmp_path)] == [1, 2, 3, 4]
+
+
+def interrupted_at(call: str, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C while a trial is drawn."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, study(run_dir) as shared:
+        patch.setattr(optuna.trial.Trial, call, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            shared.begin()
 
 
 def test_more_trials_are_as_if_asked_for_at_once(tmp_path: Path) -> None:

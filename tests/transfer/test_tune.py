@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pyg_kgtransfer.graph.splits import HeldOut
+from pyg_kgtransfer.graph.supplied_negatives import SuppliedNegatives
 from pyg_kgtransfer.linking.linked import link
 from pyg_kgtransfer.sources.synthetic import planted
 from pyg_kgtransfer.transfer.pretrain import pretrain
@@ -153,6 +155,31 @@ def test_another_search_is_refused(search, make_recipe, tmp_path, pair, aligned,
             tune(*given, space=space, inputs=inputs, config=config, run_dir=tmp_path)
     seen = replace(recipe, training=replace(recipe.training, progress=True, save_every=9))
     assert told(search(trials=1, run_dir=tmp_path, recipe=seen)) == told(first)
+
+
+def test_other_negatives_are_another_search(split, world, make_recipe, tmp_path) -> None:
+    wrong = torch.arange(3).expand(len(split.valid), 3)
+    recipe = make_recipe(width=8, epochs=1)
+
+    def search_among(head: torch.Tensor, tail: torch.Tensor) -> TuneResult:
+        given = HeldOut(split.valid.triples, "valid", SuppliedNegatives(head, tail))
+        space, config = SearchSpace(RATES, recipe), TuneConfig(trials=1)
+        splits = [replace(split, valid=given)]
+        return tune(world, splits, space=space, config=config, run_dir=tmp_path)
+
+    first = search_among(wrong, wrong + 4)
+    assert told(search_among(wrong, wrong + 4)) == told(first)
+    for head, tail in ((wrong, wrong + 5), (wrong + 4, wrong)):
+        with pytest.raises(ValueError, match=r"other data \(validation negatives of .*\)\)"):
+            search_among(head, tail)
+    with pytest.raises(ValueError, match=r"other data \(validation negatives of .*\)\)"):
+        tune(
+            world,
+            [split],
+            space=SearchSpace(RATES, recipe),
+            config=TuneConfig(trials=1),
+            run_dir=tmp_path,
+        )
 
 
 def test_what_pretrain_takes_besides_is_the_same_for_all(pair, aligned, make_recipe) -> None:
