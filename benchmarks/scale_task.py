@@ -25,7 +25,7 @@ from pyg_kgtransfer.sources.synthetic_large import LargeOptions, large_planted
 from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
 from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.learner import Learner
-from pyg_kgtransfer.training.partitioned import Partition
+from pyg_kgtransfer.training.partition import Partition
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.pretrain_partitioned import pretrain_partitioned
 from pyg_kgtransfer.transfer.ranking import alone

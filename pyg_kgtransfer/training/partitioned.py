@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,16 @@ import torch
 from torch import Tensor
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
-from pyg_kgtransfer.models.inputs import Lookup, Shallow
 from pyg_kgtransfer.models.kg_model import KGModel
 from pyg_kgtransfer.objectives.objective import Objective
 from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches, mixed_seed
 from pyg_kgtransfer.training.bucket_files import Bucket, BucketFiles, PagedTable
 from pyg_kgtransfer.training.buckets import EntityBuckets, Pair, PairedTriples, pair_order
-from pyg_kgtransfer.training.config import ROWWISE, TrainConfig, learning_rate_factor
+from pyg_kgtransfer.training.config import TrainConfig, learning_rate_factor
 from pyg_kgtransfer.training.history import History, HistoryLog
 from pyg_kgtransfer.training.learner import Learner
 from pyg_kgtransfer.training.loss_meter import LossMeter, NotFiniteError
+from pyg_kgtransfer.training.partition import Partition, check_fit
 from pyg_kgtransfer.training.processes import environment
 from pyg_kgtransfer.training.progress import display
 from pyg_kgtransfer.training.resume import (
@@ -39,33 +38,6 @@ logger = logging.getLogger(__name__)
 _TABLE = "model.encoder.inputs.weight"
 _FRESH, _PAIR = 4, 5  # what a seed is for
 _TRIPLES = "triples.safetensors"
-
-
-@dataclass(frozen=True)
-class Partition:
-    """How entities are kept apart.
-
-    Attributes:
-        num_buckets: P, at least 1; two of them are in memory at a time, with their facts.
-        save_every: Pairs of buckets between two resume checkpoints, at least 1.
-
-    Raises:
-        ValueError: If a number is below 1.
-
-    Example:
-        >>> Partition(num_buckets=16).num_buckets
-        16
-    """
-
-    num_buckets: int = 8
-    save_every: int = 8
-
-    def __post_init__(self) -> None:
-        if self.num_buckets < 1 or self.save_every < 1:
-            raise ValueError(
-                "num_buckets and save_every must be at least 1 "
-                f"(got {self.num_buckets} and {self.save_every})"
-            )
 
 
 class PartitionedTrainer:
@@ -99,7 +71,7 @@ class PartitionedTrainer:
         partition: Partition,
         run_dir: Path,
     ) -> None:
-        _check_fit(model, config)
+        check_fit(model, config)
         if environment() is not None:
             raise ValueError(
                 "training on a table in buckets on disk runs in one process (got several, started "
@@ -340,24 +312,3 @@ class PartitionedTrainer:
                 f"the model must have room for the two largest of {len(self.buckets)} buckets, "
                 f"{wanted:,} entities (got {len(self.memory):,})"
             )
-
-
-def _check_fit(model: KGModel, config: TrainConfig) -> None:
-    encoder = model.encoder
-    inputs = encoder.inputs if isinstance(encoder, Shallow) else None
-    if not isinstance(inputs, Lookup) or not inputs.sparse:
-        raise ValueError(
-            "a partitioned table needs a shallow encoder with sparse rows "
-            f"(got {type(encoder).__name__})"
-        )
-    if config.optimizer != ROWWISE:
-        raise ValueError(
-            f"a partitioned table needs optimizer {ROWWISE!r}, whose state is kept with its rows "
-            f"(got {config.optimizer!r})"
-        )
-    if config.patience is not None or config.leave_out_batch or config.precision != "32-true":
-        raise ValueError(
-            "a partitioned table is trained without validation, on whole batches, in precision "
-            f"'32-true' (got patience={config.patience}, "
-            f"leave_out_batch={config.leave_out_batch}, precision={config.precision!r})"
-        )

@@ -15,7 +15,8 @@ from pyg_kgtransfer.sources.synthetic import planted
 from pyg_kgtransfer.training.batches import BatchOptions
 from pyg_kgtransfer.training.buckets import EntityBuckets, PairedTriples, pair_order
 from pyg_kgtransfer.training.config import TrainConfig
-from pyg_kgtransfer.training.partitioned import Partition, PartitionedTrainer
+from pyg_kgtransfer.training.partition import Partition
+from pyg_kgtransfer.training.partitioned import PartitionedTrainer
 
 OPTIONS = BatchOptions(batch_size=16, seed=3)
 

@@ -11,7 +11,7 @@ from pyg_kgtransfer.sources.synthetic import planted
 from pyg_kgtransfer.training.batches import BatchOptions
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.training.config import TrainConfig
-from pyg_kgtransfer.training.partitioned import Partition
+from pyg_kgtransfer.training.partition import Partition
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.pretrain_partitioned import pretrain_partitioned
 from pyg_kgtransfer.transfer.ranking import alone, evaluate, ranking_of
