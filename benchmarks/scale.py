@@ -73,7 +73,11 @@ def rows(found: Mapping[str, float], names: Sequence[str]) -> list[dict[str, obj
         ("seconds", "seconds"),
     )
     return [
-        {"part": name, **{title: found.get(f"{name}.{key}") for title, key in shown}}
+        {
+            "part": name,
+            **{title: found.get(f"{name}.{key}") for title, key in shown},
+            "goal": f"ratio {GOALS['speedup']:g}" if name in OTHERS else f"{GOALS['peak_gb']:g} GB",
+        }
         for name in names
     ]
 

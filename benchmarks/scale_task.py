@@ -25,7 +25,7 @@ from pyg_kgtransfer.sources.synthetic_large import LargeOptions, large_planted
 from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches
 from pyg_kgtransfer.training.config import TrainConfig
 from pyg_kgtransfer.training.learner import Learner
-from pyg_kgtransfer.training.partitioned import Partition
+from pyg_kgtransfer.training.partition import Partition
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.pretrain_partitioned import pretrain_partitioned
 from pyg_kgtransfer.transfer.ranking import alone
@@ -153,6 +153,12 @@ def recipe_of(
     )  # fmt: skip
 
 
+def facts_in(steps: float, num_triples: int) -> float:
+    """Facts of so many steps: an epoch's last batch is what is left of it."""
+    epochs, rest = divmod(steps, -(-num_triples // BATCH))
+    return epochs * num_triples + rest * BATCH
+
+
 def trained(folder: Path, seconds: float, model: Mapping[str, Any]) -> Figures:
     """Train in memory for a while, and rank the test facts among their negatives."""
     split = read_mapped(folder)
@@ -162,15 +168,15 @@ def trained(folder: Path, seconds: float, model: Mapping[str, Any]) -> Figures:
     with watch:
         checkpoint = pretrain(alone(split.train), recipe=recipe)
     total = time.perf_counter() - began
-    steps = checkpoint.metrics["steps"]
-    per_second = steps * BATCH / checkpoint.metrics["seconds"]
+    facts = facts_in(checkpoint.metrics["steps"], split.train.num_triples)
+    per_second = facts / checkpoint.metrics["seconds"]
     began = time.perf_counter()
     vectors = checkpoint.model.encode(split.train.tensors())
     metrics = SuppliedRanking.from_split(split)(checkpoint.model, vectors).metrics()
     ranked = time.perf_counter() - began
     return {
         "triples_per_second": per_second,
-        "epochs": steps * BATCH / split.train.num_triples,
+        "epochs": facts / split.train.num_triples,
         "training_seconds": checkpoint.metrics["seconds"],
         "seconds_beside_steps": total - checkpoint.metrics["seconds"],
         "mrr_of_500": metrics["mrr"],
@@ -201,11 +207,11 @@ def partitioned(
     ranking = SuppliedRanking(few, split.train.num_entities)
     metrics = ranking(model, model.representations()).metrics()
     return {
-        "triples_per_second": model.history.steps * BATCH / model.history.seconds,
+        "triples_per_second": model.num_triples / model.history.seconds,
         "training_seconds": model.history.seconds,
         "table_gb": split.train.num_entities * width * 4 / GB,
         "disk_gb": sum(f.stat().st_size for f in run_dir.rglob("*") if f.is_file()) / GB,
-        "epochs": model.history.steps * BATCH / split.train.num_triples,
+        "epochs": model.num_triples / split.train.num_triples,
         "mrr_of_500": metrics["mrr"],
         "evaluation_queries_per_second": 2 * len(few) / (time.perf_counter() - began),
         **watch.figures(),
@@ -223,7 +229,8 @@ def on_neighbours(folder: Path, seconds: float, per_relation: bool) -> Figures:
         checkpoint = pretrain(alone(split.train), recipe=recipe)
     metrics = checkpoint.metrics
     return {
-        "triples_per_second": metrics["steps"] * BATCH / metrics["seconds"],
+        "triples_per_second": facts_in(metrics["steps"], split.train.num_triples)
+        / metrics["seconds"],
         "training_seconds": metrics["seconds"],
         **watch.figures(),
     }

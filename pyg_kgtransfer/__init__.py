@@ -122,7 +122,7 @@ if TYPE_CHECKING:
     from pyg_kgtransfer.training.config import TrainConfig
     from pyg_kgtransfer.training.foundation_weights import read_foundation, write_foundation
     from pyg_kgtransfer.training.glove import GloVeTraining, train_glove
-    from pyg_kgtransfer.training.partitioned import Partition
+    from pyg_kgtransfer.training.partition import Partition
     from pyg_kgtransfer.training.rowwise_adagrad import RowwiseAdagrad
     from pyg_kgtransfer.training.trainer import Trainer
     from pyg_kgtransfer.transfer.adapt import AdaptConfig, adapt
@@ -167,7 +167,7 @@ _HOMES = {
     "write_mapped": "sources.mapped",
     "read_mapped": "sources.mapped",
     "pretrain_partitioned": "transfer.pretrain_partitioned",
-    "Partition": "training.partitioned",
+    "Partition": "training.partition",
     "KGFitConfig": "transfer.kg_fit",
     "kg_fit": "transfer.kg_fit",
     "ClusterOptions": "graph.clustering",

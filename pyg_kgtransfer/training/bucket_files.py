@@ -32,6 +32,9 @@ class BucketFiles:
         buckets: Of the entities.
         fresh: From a bucket's number to the rows that it starts from, the same each time.
         versions: Bucket -> the version of its file; those left out are fresh.
+
+    Raises:
+        FileNotFoundError: If one of these files is missing.
     """
 
     def __init__(
@@ -44,6 +47,12 @@ class BucketFiles:
         self.folder, self.buckets, self.fresh = folder, buckets, fresh
         self.versions = dict(versions or {})
         self.kept = dict(self.versions)  # as the last resume checkpoint has them
+        for bucket, version in self.versions.items():
+            if not self._path(bucket, version).is_file():
+                raise FileNotFoundError(
+                    f"{folder} lacks {self._path(bucket, version).name}, which the resume "
+                    "checkpoint beside it names: put it back, or begin in another run_dir"
+                )
 
     def read(self, bucket: int) -> Bucket:
         """The rows of a bucket; they are read from disk where they are used."""

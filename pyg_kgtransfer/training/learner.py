@@ -222,7 +222,7 @@ class Learner:
         """Weights, optimizer, gradient scaler and random states, for the resume checkpoint."""
         moments, scalars = flatten_optimizer(self._optimizer)
         tensors = prefixed("module.", snapshot(self.module)) | prefixed("optimizer.", moments)
-        tensors |= self._random_states()
+        tensors |= self.random_states()
         return tensors, {
             "optimizer": scalars,
             "precision": self.fabric.strategy.precision.state_dict(),
@@ -235,7 +235,7 @@ class Learner:
             self._optimizer, without_prefix("optimizer.", tensors), scalars["optimizer"]
         )
         self.fabric.strategy.precision.load_state_dict(scalars["precision"])
-        self._restore_random_states(tensors)
+        self.restore_random_states(tensors)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """Give the module these weights, as ``snapshot`` has them."""
@@ -269,7 +269,7 @@ class Learner:
         self.module.zero_grad(set_to_none=True)
         self.module.eval()
 
-    def _random_states(self) -> dict[str, Tensor]:
+    def random_states(self) -> dict[str, Tensor]:
         """Those of torch; of further processes by their rank, where they are others."""
         kinds = {"random.cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
@@ -282,7 +282,12 @@ class Learner:
                 states |= {f"{kind}.{number}": s for number, s in enumerate(others, start=1)}
         return states
 
-    def _restore_random_states(self, tensors: Mapping[str, Tensor]) -> None:
+    def restore_random_states(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what ``random_states`` gave.
+
+        Raises:
+            ValueError: If each of several processes drew by itself, and now there are others.
+        """
         kinds = ("random.cpu", "random.cuda") if self.device.type == "cuda" else ("random.cpu",)
         for kind in kinds:
             several = [name for name in tensors if name.startswith(f"{kind}.")]

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,16 @@ import torch
 from torch import Tensor
 
 from pyg_kgtransfer.graph.knowledge_graph import GraphTensors, KnowledgeGraph
-from pyg_kgtransfer.models.inputs import Lookup, Shallow
 from pyg_kgtransfer.models.kg_model import KGModel
 from pyg_kgtransfer.objectives.objective import Objective
 from pyg_kgtransfer.training.batches import BatchOptions, TripleBatches, mixed_seed
 from pyg_kgtransfer.training.bucket_files import Bucket, BucketFiles, PagedTable
 from pyg_kgtransfer.training.buckets import EntityBuckets, Pair, PairedTriples, pair_order
-from pyg_kgtransfer.training.config import ROWWISE, TrainConfig, learning_rate_factor
+from pyg_kgtransfer.training.config import TrainConfig, learning_rate_factor
 from pyg_kgtransfer.training.history import History, HistoryLog
 from pyg_kgtransfer.training.learner import Learner
 from pyg_kgtransfer.training.loss_meter import LossMeter, NotFiniteError
+from pyg_kgtransfer.training.partition import Partition, check_fit
 from pyg_kgtransfer.training.processes import environment
 from pyg_kgtransfer.training.progress import display
 from pyg_kgtransfer.training.resume import (
@@ -39,33 +38,6 @@ logger = logging.getLogger(__name__)
 _TABLE = "model.encoder.inputs.weight"
 _FRESH, _PAIR = 4, 5  # what a seed is for
 _TRIPLES = "triples.safetensors"
-
-
-@dataclass(frozen=True)
-class Partition:
-    """How entities are kept apart.
-
-    Attributes:
-        num_buckets: P, at least 1; two of them are in memory at a time, with their facts.
-        save_every: Pairs of buckets between two resume checkpoints, at least 1.
-
-    Raises:
-        ValueError: If a number is below 1.
-
-    Example:
-        >>> Partition(num_buckets=16).num_buckets
-        16
-    """
-
-    num_buckets: int = 8
-    save_every: int = 8
-
-    def __post_init__(self) -> None:
-        if self.num_buckets < 1 or self.save_every < 1:
-            raise ValueError(
-                "num_buckets and save_every must be at least 1 "
-                f"(got {self.num_buckets} and {self.save_every})"
-            )
 
 
 class PartitionedTrainer:
@@ -99,7 +71,7 @@ class PartitionedTrainer:
         partition: Partition,
         run_dir: Path,
     ) -> None:
-        _check_fit(model, config)
+        check_fit(model, config)
         if environment() is not None:
             raise ValueError(
                 "training on a table in buckets on disk runs in one process (got several, started "
@@ -128,10 +100,15 @@ class PartitionedTrainer:
             The record of the run, a row for each epoch.
 
         Raises:
-            ValueError: If a loss is not finite, or ``run_dir`` holds another run.
+            ValueError: If a loss or weight is not finite, a setting is out of range, or
+                ``run_dir`` holds another run.
+            FileNotFoundError: If ``run_dir`` lacks a bucket's file.
             OSError: If a file cannot be written; the last resume checkpoint is untouched.
         """
+        if max_pairs is not None and max_pairs < 0:
+            raise ValueError(f"max_pairs must be at least 0 (got {max_pairs})")
         self.run_dir.mkdir(parents=True, exist_ok=True)
+        self.table.data = self.memory  # whole again, if this was called before
         size = graph.num_entities
         self.buckets = EntityBuckets.draw(size, self.partition.num_buckets, seed=options.seed)
         self._check_room()
@@ -139,6 +116,11 @@ class PartitionedTrainer:
         identity = self._identity(graph)
         state = read_state(self.run_dir / "resume")
         versions = {}
+        if state is None and self.step:
+            raise ValueError(
+                f"what this trainer learned was not saved in {self.run_dir}: begin with a new "
+                f"model and trainer (got one that took {self.step:,} steps)"
+            )
         if state is not None:
             check_same_run(state.scalars["identity"], identity, self.run_dir / "resume")
             versions = {int(bucket): v for bucket, v in state.scalars["versions"].items()}
@@ -149,8 +131,8 @@ class PartitionedTrainer:
             self.triples = PairedTriples.write(graph.triples, self.buckets, path)
         else:
             self.triples = PairedTriples(path, self.buckets)
-        self.started = time.monotonic()
-        with torch.random.fork_rng():
+        self.started = self.saved_at = time.monotonic()
+        with torch.random.fork_rng(devices=self._cuda()):
             torch.manual_seed(self.config.seed)
             if state is not None:
                 self._restore(state)
@@ -167,6 +149,11 @@ class PartitionedTrainer:
         """The vectors of entities ([*] ids), from disk: [*, D]. Call ``fit`` before."""
         return self.files.rows(self.buckets.place[entity])
 
+    @property
+    def num_triples(self) -> int:
+        """Facts met so far, each as often as it was; call ``fit`` before."""
+        return len(self.history.rows) * len(self.triples.triples) + self.meter.num_triples
+
     def _run(self, max_pairs: int | None) -> None:
         self.learner.module.train()
         show = display(
@@ -176,17 +163,17 @@ class PartitionedTrainer:
             done=self.step,
         )
         log = HistoryLog(self.run_dir / "log.jsonl", self.history.rows)
-        left = max_pairs
+        left, is_over = max_pairs, self._is_over(max_pairs)
         with show:
-            while self.epoch < self.config.epochs and not self._is_over_time() and left != 0:
+            while not is_over:
                 order = list(pair_order(len(self.buckets), self.epoch))
                 self._train_pair(order[self.pairs_done], show)
                 self.pairs_done += 1
                 left = None if left is None else left - 1
                 if self.pairs_done == len(order):
                     self._end_epoch(log, show)
-                is_last = self.epoch == self.config.epochs or left == 0 or self._is_over_time()
-                if is_last or self.pairs_done % self.partition.save_every == 0:
+                is_over = self._is_over(left)  # once: the clock goes on
+                if is_over or self._is_save_due():
                     self._save()
         done = self.epoch == self.config.epochs
         self.history.stop_reason = "epochs" if done else "max_seconds" if left != 0 else "max_pairs"
@@ -221,6 +208,7 @@ class PartitionedTrainer:
             show.step(
                 self.step, epoch=self.epoch + 1, loss=self.meter.loss(), triples_per_second=rate
             )
+        self.learner.check_weights(epoch=self.epoch + 1, step=self.step)  # before any is written
 
     def _local(self, facts: Tensor, offsets: dict[int, int]) -> Tensor:
         """Facts by place as facts by row of the table."""
@@ -232,16 +220,15 @@ class PartitionedTrainer:
         return torch.stack([head, relation, tail], 1)
 
     def _fresh(self, bucket: int) -> Bucket:
-        """What a bucket starts from."""
+        """Rows as the decoder draws them, by the seeds of run and bucket: the same each time."""
         decoder = self.decoder
         weight = torch.empty(self.buckets.size(bucket), self.memory.shape[1])
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch.random.fork_rng(devices=self._cuda()), torch.no_grad():
             torch.manual_seed(mixed_seed(self.config.seed, _FRESH, bucket))
             decoder.initialise(weight, None)
         return Bucket(weight.to(self.memory.dtype), torch.zeros(len(weight)))
 
     def _end_epoch(self, log: HistoryLog, show: Any) -> None:
-        self.learner.check_weights(epoch=self.epoch + 1, step=self.step)
         seconds = self._seconds()
         row = {
             "epoch": self.epoch + 1,
@@ -270,7 +257,7 @@ class PartitionedTrainer:
         if held is not None:
             self.learner.optimizer.state[self.table] = held
         tensors |= prefixed("optimizer.", moments)
-        tensors["random"] = torch.get_rng_state()
+        tensors |= self.learner.random_states()
         write_state(
             self.run_dir / "resume",
             RunState(
@@ -290,6 +277,7 @@ class PartitionedTrainer:
             ),
         )
         self.files.keep()
+        self.saved_at = time.monotonic()
 
     def _restore(self, state: RunState) -> None:
         scalars, tensors = state.scalars, state.tensors
@@ -297,7 +285,7 @@ class PartitionedTrainer:
         self.learner.module.load_state_dict({**module, _TABLE: self.table})
         moments = without_prefix("optimizer.", tensors)
         restore_optimizer(self.learner.optimizer, moments, scalars["optimizer"])
-        torch.set_rng_state(tensors["random"])
+        self.learner.restore_random_states(tensors)
         self.epoch, self.pairs_done = scalars["epoch"], scalars["pairs_done"]
         self.step, self.seconds_before = scalars["step"], scalars["seconds"]
         self.meter.restore(scalars["meter"])
@@ -311,7 +299,12 @@ class PartitionedTrainer:
             "batches": repr(self.options),
             "model": module_digest(self.learner.module.model),
             "objective": module_digest(self.learner.module.objective),
+            "device": self.learner.device.type,
         }
+
+    def _cuda(self) -> list[torch.device]:
+        """The devices, beside the CPU, on which numbers are drawn."""
+        return [self.learner.device] if self.learner.device.type == "cuda" else []
 
     def _total_steps(self) -> int:
         """Steps of the whole run."""
@@ -329,9 +322,15 @@ class PartitionedTrainer:
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
 
-    def _is_over_time(self) -> bool:
+    def _is_over(self, pairs_left: int | None) -> bool:
         limit = self.config.max_seconds
-        return limit is not None and self.step > 0 and self._seconds() >= limit
+        is_late = limit is not None and self.step > 0 and self._seconds() >= limit
+        return self.epoch == self.config.epochs or pairs_left == 0 or is_late
+
+    def _is_save_due(self) -> bool:
+        limit = self.config.save_seconds
+        is_old = limit is not None and time.monotonic() - self.saved_at >= limit
+        return is_old or self.pairs_done % self.partition.save_every == 0
 
     def _check_room(self) -> None:
         wanted = self.buckets.room
@@ -340,24 +339,3 @@ class PartitionedTrainer:
                 f"the model must have room for the two largest of {len(self.buckets)} buckets, "
                 f"{wanted:,} entities (got {len(self.memory):,})"
             )
-
-
-def _check_fit(model: KGModel, config: TrainConfig) -> None:
-    encoder = model.encoder
-    inputs = encoder.inputs if isinstance(encoder, Shallow) else None
-    if not isinstance(inputs, Lookup) or not inputs.sparse:
-        raise ValueError(
-            "a partitioned table needs a shallow encoder with sparse rows "
-            f"(got {type(encoder).__name__})"
-        )
-    if config.optimizer != ROWWISE:
-        raise ValueError(
-            f"a partitioned table needs optimizer {ROWWISE!r}, whose state is kept with its rows "
-            f"(got {config.optimizer!r})"
-        )
-    if config.patience is not None or config.leave_out_batch or config.precision != "32-true":
-        raise ValueError(
-            "a partitioned table is trained without validation, on whole batches, in precision "
-            f"'32-true' (got patience={config.patience}, "
-            f"leave_out_batch={config.leave_out_batch}, precision={config.precision!r})"
-        )

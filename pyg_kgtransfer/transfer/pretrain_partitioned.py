@@ -11,10 +11,12 @@ from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.known_triples import KnownTriples
 from pyg_kgtransfer.models.build import TABLES, build_model
 from pyg_kgtransfer.models.kg_model import KGModel, with_vectors
+from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig
 from pyg_kgtransfer.objectives.build import build_objective
 from pyg_kgtransfer.training.buckets import EntityBuckets
 from pyg_kgtransfer.training.checkpoint import Checkpoint, SourceMaps, provenance
-from pyg_kgtransfer.training.partitioned import Partition, PartitionedTrainer
+from pyg_kgtransfer.training.partition import Partition
+from pyg_kgtransfer.training.partitioned import PartitionedTrainer
 from pyg_kgtransfer.transfer.recipe import Recipe
 
 
@@ -42,6 +44,7 @@ class PartitionedModel:
 
     Attributes:
         history: What training did.
+        num_triples: Facts that it met, each as often as it did.
         graph: The training facts.
 
     Example:
@@ -61,6 +64,7 @@ class PartitionedModel:
     def __init__(self, trainer: PartitionedTrainer, graph: KnowledgeGraph, recipe: Recipe) -> None:
         self._trainer, self._recipe = trainer, recipe
         self.graph, self.history = graph, trainer.history
+        self.num_triples = trainer.num_triples
 
     @property
     def model(self) -> KGModel:
@@ -134,7 +138,8 @@ def pretrain_partitioned(
         graph: The training facts; memory-mapped ones (``read_mapped``) stay on disk.
         recipe: A shallow encoder with sparse rows, optimizer ``rowwise_adagrad``, and a loss over
             a step's own entities: 1-vs-all (over those of two buckets, or over sampled ones) or
-            negative sampling, not filtered, not balanced.
+            negative sampling, not filtered, not balanced; nothing beside it, no validation, no
+            curves. ``training.save_seconds`` counts between two pairs of buckets.
         run_dir: Where the buckets and the resume checkpoint are; a run that was cut off there goes
             on, one that is finished is read.
         partition: How many buckets.
@@ -174,6 +179,12 @@ def pretrain_partitioned(
             "a step knows the entities of two buckets alone: it goes with one_vs_all and negative "
             f"sampling, without filtered and balance (got {loss.loss!r}, {loss.filtered} and "
             f"{loss.balance})"
+        )
+    if recipe.auxiliary != AuxiliaryConfig() or recipe.validation_size is not None:
+        raise ValueError(
+            "a partitioned table is trained on the loss alone, without validation: leave auxiliary "
+            "and validation_size of the recipe as they are "
+            f"(got {recipe.auxiliary} and {recipe.validation_size})"
         )
     buckets = EntityBuckets.draw(
         graph.num_entities, partition.num_buckets, seed=recipe.batches.seed

@@ -40,6 +40,16 @@ def test_steps_are_timed_beside_another_librarys(graph: Path) -> None:
     assert found["speedup.lowest"] <= found["speedup"] <= found["speedup.highest"]
 
 
+def test_facts_are_counted_where_batches_are_short() -> None:
+    assert [scale_task.facts_in(steps, 2000) for steps in (1, 2, 3)] == [1024, 2000, 3024]
+
+
+def test_the_table_has_the_goals() -> None:
+    name = next(iter(scale.OTHERS))
+    found = scale.rows({"train.peak_gb": 9.0}, ["train", name])
+    assert [(row["peak GB"], row["goal"]) for row in found] == [(9.0, "16 GB"), (None, "ratio 20")]
+
+
 def _exits(code: int) -> dict[str, float]:
     os._exit(code)
 

@@ -1,6 +1,8 @@
 """A table in buckets: each fact once, exact resume, and as good as one in memory."""
 
+import itertools
 import resource
+import time
 from pathlib import Path
 
 import pytest
@@ -12,15 +14,21 @@ from pyg_kgtransfer.models.build import ModelConfig, build_model
 from pyg_kgtransfer.objectives.link_prediction import NegativeSampling
 from pyg_kgtransfer.objectives.objective import Batch, Objective
 from pyg_kgtransfer.sources.synthetic import planted
+from pyg_kgtransfer.sources.tensor_files import map_tensors
 from pyg_kgtransfer.training.batches import BatchOptions
 from pyg_kgtransfer.training.buckets import EntityBuckets, PairedTriples, pair_order
 from pyg_kgtransfer.training.config import TrainConfig
-from pyg_kgtransfer.training.partitioned import Partition, PartitionedTrainer
+from pyg_kgtransfer.training.loss_meter import NotFiniteError
+from pyg_kgtransfer.training.partition import Partition, check_fit
+from pyg_kgtransfer.training.partitioned import PartitionedTrainer
+from pyg_kgtransfer.training.resume import read_state
 
 OPTIONS = BatchOptions(batch_size=16, seed=3)
 
 
-def trainer(split: Split, folder: Path, *, buckets: int = 3, **settings: object):
+def trainer(
+    split: Split, folder: Path, *, buckets: int = 3, save_every: int = 2, **settings: object
+):
     objective = settings.pop("objective", None) or NegativeSampling(
         losses.softplus_loss, num_negatives=8, shared=True
     )
@@ -34,7 +42,7 @@ def trainer(split: Split, folder: Path, *, buckets: int = 3, **settings: object)
     )  # fmt: skip
     plain = {"optimizer": "rowwise_adagrad", "learning_rate": 0.3, "epochs": 2}
     config = TrainConfig(**{**plain, "progress": False, "accelerator": "cpu", **settings})
-    partition = Partition(buckets, save_every=2)
+    partition = Partition(buckets, save_every=save_every)
     return PartitionedTrainer(model, objective, config, partition=partition, run_dir=folder)
 
 
@@ -145,6 +153,108 @@ def test_a_kill_between_two_saves_loses_nothing_before(tmp_path: Path) -> None:
         assert torch.equal(again.rows(torch.arange(24)), whole.rows(torch.arange(24)))
         files = sorted(path.name for path in (folder / "buckets").iterdir())
         assert len(files) == 3  # one of each bucket: older versions are gone
+
+
+class Overflow(Objective):
+    """Its gradient is infinite at one step."""
+
+    def __init__(self, inner: Objective, step: int) -> None:
+        super().__init__()
+        self.inner, self._steps = inner, step
+
+    def forward(self, model, representations, batch: Batch) -> torch.Tensor:
+        self._steps -= 1
+        loss = self.inner(model, representations, batch)
+        if self._steps == 0:
+            loss.register_hook(lambda gradient: gradient * float("inf"))
+        return loss
+
+
+@pytest.mark.parametrize("save_every", [1, 100])
+def test_what_is_not_finite_is_not_saved(tmp_path: Path, save_every: int) -> None:
+    split = planted(24)
+
+    def run(folder: str, step: int) -> PartitionedTrainer:
+        loss = NegativeSampling(losses.softplus_loss, num_negatives=8, shared=True)
+        given = {"objective": Overflow(loss, step), "save_every": save_every, "epochs": 1}
+        return trainer(split, tmp_path / folder, **given)
+
+    whole = run("whole", 0)
+    whole.fit(split.train, OPTIONS)
+    for step in range(2, 6):  # within a pair, and at its end
+        with pytest.raises(NotFiniteError, match="must be finite"):
+            run(f"at{step}", step).fit(split.train, OPTIONS)
+        for file in (tmp_path / f"at{step}").rglob("*.safetensors"):
+            tensors = map_tensors(file).values()
+            assert all(each.isfinite().all() for each in tensors if each.is_floating_point())
+        again = run(f"at{step}", 0)
+        again.fit(split.train, OPTIONS)
+        assert torch.equal(again.rows(torch.arange(24)), whole.rows(torch.arange(24)))
+
+
+def test_a_run_ends_saved_whenever_its_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = planted(24)
+    for limit in range(4, 16):
+        folder = tmp_path / f"limit{limit}"
+        run = trainer(split, folder, epochs=1, save_every=100, max_seconds=limit)
+        with monkeypatch.context() as patched:  # a second goes by between two looks at the clock
+            patched.setattr(time, "monotonic", itertools.count().__next__)
+            history = run.fit(split.train, OPTIONS)
+        assert history.stop_reason == "max_seconds"
+        assert read_state(folder / "resume").scalars["step"] == run.step > 0
+
+
+def test_a_trainer_goes_on_with_what_it_began(tmp_path: Path) -> None:
+    split = planted(24)
+    whole = trainer(split, tmp_path / "whole", table="bfloat16")
+    whole.fit(split.train, OPTIONS)
+    for first in (0, 3):
+        run = trainer(split, tmp_path / f"first{first}", table="bfloat16")
+        run.fit(split.train, OPTIONS, max_pairs=first)
+        assert (run.num_triples > 0) == (first > 0)
+        run.fit(split.train, OPTIONS)
+        assert torch.equal(run.rows(torch.arange(24)), whole.rows(torch.arange(24)))
+        assert run.num_triples == whole.num_triples == 2 * split.train.num_triples
+    broken = trainer(split, tmp_path / "b", objective=Stop(Seen(), 2))
+    for error, words in ((RuntimeError, "plug"), (ValueError, r"not saved .*took 2 steps")):
+        with pytest.raises(error, match=words):
+            broken.fit(split.train, OPTIONS)
+
+
+def test_it_is_saved_by_the_clock_where_asked_for(tmp_path: Path) -> None:
+    split = planted(24)
+    for seconds, there in ((0.0, True), (1000.0, False)):
+        loss = NegativeSampling(losses.softplus_loss, num_negatives=8, shared=True)
+        given = {"objective": Stop(loss, 8), "save_every": 100, "save_seconds": seconds}
+        with pytest.raises(RuntimeError, match="plug"):
+            trainer(split, tmp_path / f"{there}", **given).fit(split.train, OPTIONS)
+        assert (tmp_path / f"{there}" / "resume").exists() == there
+
+
+def test_a_lost_file_and_strange_settings_are_told(tmp_path: Path) -> None:
+    split = planted(24)
+    trainer(split, tmp_path).fit(split.train, OPTIONS, max_pairs=2)
+    lost = min((tmp_path / "buckets").iterdir())
+    lost.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"lacks {lost.name}, which the resume"):
+        trainer(split, tmp_path).fit(split.train, OPTIONS)
+    with pytest.raises(ValueError, match=r"max_pairs must be at least 0 \(got -2\)"):
+        trainer(split, tmp_path).fit(split.train, OPTIONS, max_pairs=-2)
+    for given in ({"tensorboard": True}, {"validate_every": 2}, {"save_every": 2}):
+        config = TrainConfig(optimizer="rowwise_adagrad", progress=False, **given)
+        with pytest.raises(ValueError, match="leave tensorboard, validate_every and save_every"):
+            check_fit(trainer(split, tmp_path).learner.module.model, config)
+
+
+def test_random_states_and_device_are_kept(tmp_path: Path) -> None:
+    split = planted(24)
+    run = trainer(split, tmp_path)
+    run.fit(split.train, OPTIONS, max_pairs=2)
+    state = read_state(tmp_path / "resume")
+    assert {n for n in state.tensors if n.startswith("random")} == {*run.learner.random_states()}
+    assert state.scalars["identity"]["device"] == "cpu"
 
 
 def test_other_data_and_settings_are_refused(tmp_path: Path) -> None:

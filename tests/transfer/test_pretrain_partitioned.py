@@ -1,17 +1,19 @@
 """A partitioned table learns what one in memory learns, and scores where it lies."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from pyg_kgtransfer.models.build import ModelConfig
+from pyg_kgtransfer.objectives.auxiliary import AuxiliaryConfig
 from pyg_kgtransfer.objectives.build import ObjectiveConfig
 from pyg_kgtransfer.sources.synthetic import planted
 from pyg_kgtransfer.training.batches import BatchOptions
 from pyg_kgtransfer.training.checkpoint import Checkpoint
 from pyg_kgtransfer.training.config import TrainConfig
-from pyg_kgtransfer.training.partitioned import Partition
+from pyg_kgtransfer.training.partition import Partition
 from pyg_kgtransfer.transfer.pretrain import pretrain
 from pyg_kgtransfer.transfer.pretrain_partitioned import pretrain_partitioned
 from pyg_kgtransfer.transfer.ranking import alone, evaluate, ranking_of
@@ -58,5 +60,8 @@ def test_what_needs_all_entities_is_refused(tmp_path: Path) -> None:
     for loss in ({"loss": "k_vs_all"}, {"loss": "softplus", "filtered": True}, {"balance": 0.5}):
         with pytest.raises(ValueError, match="entities of two buckets alone"):
             pretrain_partitioned(graph, recipe=recipe(**loss), run_dir=tmp_path)
+    for given in ({"auxiliary": AuxiliaryConfig(proposed=0.5)}, {"validation_size": 10}):
+        with pytest.raises(ValueError, match="leave auxiliary and validation_size"):
+            pretrain_partitioned(graph, recipe=replace(recipe(), **given), run_dir=tmp_path)
     with pytest.raises(ValueError, match="encoder 'shallow' with sparse rows"):
         pretrain_partitioned(graph, recipe=Recipe(), run_dir=tmp_path)
