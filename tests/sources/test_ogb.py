@@ -275,6 +275,8 @@ def test_what_does_not_fit_in_a_split_is_told_before_anything_is_kept(root) -> N
         ({"head": saved["head"] + 0.5}, r"head must be integers \(got float64\)"),
         ({"relation": saved["relation"] - 9}, "relations must be at least 0"),
         ({"head_type": ["gene"] * 24}, "head_type must name one of disease, drug.*with gene"),
+        ({"head_type": [[]] * 24}, "head_type must be a list of the names of types"),
+        ({"head_type": 3}, "head_type must be a list of the names of types"),
         ({"head_type": ["drug"] * 3}, r"head_type .* for each of 24 facts \(got 3\)"),
     ]
     for entries, words in cases:
