@@ -4,8 +4,8 @@ import gzip
 import logging
 import os
 import shutil
-import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -215,13 +215,26 @@ def test_a_name_that_is_not_known_gets_the_nearest(tmp_path) -> None:
         load_ogb("ogbl-wikikg", tmp_path)
 
 
-def test_what_must_not_or_cannot_be_downloaded_is_told(tmp_path, monkeypatch) -> None:
+def test_what_must_not_be_downloaded_is_told(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"needs its folder ogbl_biokg in .*biokg\.zip"):
         opened("ogbl-biokg", tmp_path)
-    monkeypatch.setitem(sys.modules, "ogb.utils.url", None)
-    with pytest.raises(ImportError, match=r"pip install pyg-kgtransfer\[ogb\]"):
-        load_ogb("ogbl-biokg", tmp_path, cache=tmp_path, offline=False)
     assert not (tmp_path / "ogb").exists()
+
+
+def test_what_is_not_there_is_downloaded_without_a_word(
+    originals, served, tmp_path, monkeypatch, capsys
+) -> None:
+    folder, address = served
+    shutil.copytree(originals / "ogbl_biokg", folder / "packed" / "biokg")
+    shutil.make_archive(str(folder / "biokg"), "zip", folder / "packed")
+    known = replace(OGB["ogbl-biokg"], url=f"{address}/biokg.zip")
+    monkeypatch.setattr("pyg_kgtransfer.sources.ogb.OGB", {**OGB, "ogbl-biokg": known})
+    cache = tmp_path / "cache"
+    found = load_ogb("ogbl-biokg", tmp_path / "none", cache=cache, offline=False)
+    assert capsys.readouterr().out == ""
+    wanted = load_ogb("ogbl-biokg", originals, cache=cache)
+    assert found.train.fingerprint() == wanted.train.fingerprint()
+    assert sorted(path.name for path in (cache / "ogb").iterdir()) == ["ogbl-biokg", "ogbl_biokg"]
 
 
 def test_another_release_is_refused(root) -> None:
