@@ -1,9 +1,12 @@
 """OGB's data sets by name on the command line: trained on, and ranked among their negatives."""
 
+from dataclasses import replace
 from pathlib import Path
+from shutil import make_archive
 
 import pytest
 
+from pyg_kgtransfer.sources.ogb import OGB
 from pyg_kgtransfer.sources.synthetic_ogb import MiniatureOptions, write_miniature
 from tests.commands.command_line import QUICK, Kgt, assert_told
 
@@ -28,6 +31,20 @@ def test_a_data_set_of_ogb_is_trained_on_and_ranked_by_its_protocol(root: Path, 
     assert ran.json["metrics"]["mr"] <= 7
     told = kgt("evaluate", "--checkpoint", out, "--data", "ogbl-biokg", "--part", "valid").out
     assert "each answer among negatives (supplied: 6 of each fact and side), not among" in told
+
+
+def test_stdout_is_json_alone_when_a_data_set_is_fetched(
+    root: Path, kgt: Kgt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = make_archive(str(root / "biokg"), "zip", root, "ogbl_biokg")
+    known = replace(OGB["ogbl-biokg"], url=Path(archive).as_uri(), member="ogbl_biokg")
+    monkeypatch.setattr("pyg_kgtransfer.sources.ogb.OGB", {**OGB, "ogbl-biokg": known})
+    monkeypatch.setenv("KGT_DATA", str(root / "none"))
+    monkeypatch.setenv("KGT_OFFLINE", "0")
+    ran = kgt("info", "ogbl-biokg", "--json")
+    assert ran.status == 0, ran.err
+    assert ran.json
+    assert (root / "cache" / "ogb" / "ogbl_biokg" / "raw").is_dir()
 
 
 def test_a_data_set_that_is_not_there_or_misspelt_is_told(root: Path, kgt: Kgt) -> None:

@@ -303,10 +303,27 @@ def test_what_does_not_fit_in_a_split_is_told_before_anything_is_kept(root) -> N
         opened("ogbl-biokg", root)
 
 
-def test_a_type_list_that_is_none_is_told(root) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("", r"must begin with a header, .* \(got ''\)"),
+     ("0,Q1\n1,Q2\n", r"must begin with a header, .* \(got '0,Q1'\)"),
+     ('node idx,entity id\n0,"' + "x" * 200_000 + '"\n', r"damaged.* \(got field larger than"),
+     ('node idx,entity id\n0,"Q1\n1,Q2\n', r"damaged.* \(got unexpected end of data"),
+     ("node idx,entity id\n4²,Q1\n", r"each line .* \(got '4²,Q1' in line 2\)"),
+     ("node idx,entity id\n" + "9" * 5_000 + ",Q1\n", r"each line .* \(got '9{80}' in line 2\)")],
+)  # fmt: skip
+def test_names_that_cannot_be_read_are_told(content: str, words: str, root) -> None:
+    path = root / "ogbl_wikikg2" / "mapping" / "nodeidx2entityid.csv.gz"
+    path.write_bytes(gzip.compress(content.encode()) if content else b"")
+    with pytest.raises(ValueError, match=words):
+        opened("ogbl-wikikg2", root)
+
+
+@pytest.mark.parametrize("row", ["3,x", "4²,5", "4,-5"])
+def test_a_type_list_that_is_none_is_told(row: str, root) -> None:
     path = root / "ogbl_biokg" / "raw" / "num-node-dict.csv.gz"
-    with gzip.open(path, "wt") as stream:
-        stream.write("disease,drug\n3,x\n")
+    with gzip.open(path, "wt", encoding="utf-8") as stream:
+        stream.write(f"disease,drug\n{row}\n")
     with pytest.raises(ValueError, match="a row of types and one of numbers"):
         opened("ogbl-biokg", root)
 
