@@ -5,6 +5,7 @@ import http.client
 import logging
 import shutil
 import tarfile
+import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -89,11 +90,44 @@ def fetch_members(url: str, wanted: Mapping[str, Wanted]) -> None:
         )
 
 
+def fetch_folder(url: str, member: str, path: Path) -> None:
+    """Download a ``.zip`` archive and keep one folder of it, which is whole or not there.
+
+    Args:
+        url: Of the archive.
+        member: The folder in it.
+        path: Where that goes.
+
+    Raises:
+        ConnectionError: If the server cannot be reached, refuses, or ends early.
+        ValueError: If it is no such archive, or has no such folder.
+        OSError: If it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as part:
+        archive, folder = Path(part) / "archive.zip", Path(part) / "unpacked"
+        with whole_file(archive) as file:
+            _download(url, file)
+        try:
+            with zipfile.ZipFile(archive) as packed:
+                names = [name for name in packed.namelist() if name.startswith(f"{member}/")]
+                packed.extractall(folder, names)
+        except (zipfile.BadZipFile, EOFError, DamagedStream, RuntimeError) as error:
+            raise ValueError(f"{url} must be a whole archive (got: {error})") from error
+        except OSError as error:
+            reason = f"could not be unpacked: {error.strerror or error}"
+            raise type(error)(error.errno, reason, str(path)) from error
+        if not names:
+            raise ValueError(f"the archive {url} must have a folder {member!r} (got none)")
+        (folder / member).rename(path)
+
+
 def _download(url: str, path: Path) -> None:
     log.info("downloading %s", url)
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as stream:
             shutil.copyfileobj(answer, stream, _BLOCK)
+            length = answer.headers.get("Content-Length") or ""
     except urllib.error.HTTPError as error:
         error.close()
         raise ConnectionError(
@@ -109,6 +143,11 @@ def _download(url: str, path: Path) -> None:
         raise ConnectionError(
             f"{url} could not be reached (got: {reason!r}): is there a network?"
         ) from error
+    size = path.stat().st_size
+    if length.isdecimal() and int(length) != size:
+        raise ConnectionError(
+            f"{url} ended early (got {size:,} of {int(length):,} bytes): try it again"
+        )
 
 
 def _check(path: Path, wanted: Wanted, source: str) -> None:

@@ -2,8 +2,6 @@
 
 import difflib
 import logging
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from pyg_kgtransfer.graph.splits import Split
 from pyg_kgtransfer.graph.vocabulary import Vocabulary
 from pyg_kgtransfer.sources.dataset_table import Counts
 from pyg_kgtransfer.sources.datasets import Places
+from pyg_kgtransfer.sources.download import fetch_folder
 from pyg_kgtransfer.sources.ogb_files import NODE, OGBFolder, local_to_global, unique
 from pyg_kgtransfer.sources.ogb_split import OGBArrays
 
@@ -97,12 +96,13 @@ def load_ogb(
         ValueError: If the name is unknown, the release another one, or a file is damaged, refused
             or does not fit the others.
         FileNotFoundError: If files are missing (all are listed), and must not be downloaded.
-        ImportError: If they must be downloaded and ``ogb`` is not installed.
-        OSError: If the cache cannot be written, or the download fails.
+        ConnectionError: If they must be downloaded and cannot be; nothing is kept then.
+        OSError: If the cache cannot be written.
 
     Source: Hu et al. 2020, arXiv 2005.00687, appendix; the files as ogb 1.3 reads them.
 
     Example:
+        >>> import tempfile
         >>> from pyg_kgtransfer.sources.synthetic_ogb import write_miniature
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = write_miniature("ogbl-biokg", folder)
@@ -178,26 +178,8 @@ def _folder(name: str, places: Places) -> OGBFolder:
                 "KGT_OFFLINE=0 downloads it"
             )
         path = places.cache / "ogb" / base
-        _download(name, path)
+        fetch_folder(known.url, known.member, path)
     return OGBFolder(name, path, known.version, known.split, known.is_typed)
-
-
-def _download(name: str, path: Path) -> None:
-    """Fetch the archive as ``ogb`` does; the folder is whole or not there."""
-    try:
-        from ogb.utils.url import download_url, extract_zip
-    except ImportError as error:
-        raise ImportError(
-            f"to download {name!r} needs `pip install pyg-kgtransfer[ogb]`; without it unpack "
-            f"{OGB[name].url} as {path}"
-        ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as part:
-        try:
-            extract_zip(download_url(OGB[name].url, part), part)
-        except OSError as error:
-            raise ConnectionError(f"{OGB[name].url} could not be fetched: {error}") from error
-        shutil.move(Path(part) / OGB[name].member, path)
 
 
 def _split(arrays: OGBArrays) -> Split:

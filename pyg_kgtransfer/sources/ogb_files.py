@@ -3,9 +3,10 @@
 import csv
 import gzip
 import io
+import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ Array = np.ndarray[Any, np.dtype[np.int64]]
 PARTS = ("train", "valid", "test")
 NODE = "entity"  # the one type of a graph without types
 _DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, ValueError, KeyError)
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,11 @@ class OGBFolder:
             return {kind: int(sizes[kind][0]) for kind in sorted(sizes)}
         path = raw / "num-node-dict.csv.gz"
         rows = _rows(path)
-        if len(rows) < 2 or len(rows[0]) != len(rows[1]) or not all(map(str.isdigit, rows[1])):
+        if (
+            len(rows) < 2
+            or len(rows[0]) != len(rows[1])
+            or not all(map(_NUMBER.fullmatch, rows[1]))
+        ):
             raise ValueError(f"{path} must have a row of types and one of numbers (got {rows[:2]})")
         return dict(sorted(zip(rows[0], map(int, rows[1]), strict=True)))
 
@@ -241,7 +247,8 @@ def read_names(path: Path, size: int) -> list[str]:
     Names are made unique: one that stood before has ``#ID`` after it.
 
     Raises:
-        ValueError: If a line is not an id in [0, size) and a name, or the file is damaged.
+        ValueError: If a line is not an id in [0, size) and a name, there is no header, or the file
+            is damaged.
 
     Example:
         >>> import tempfile
@@ -252,13 +259,20 @@ def read_names(path: Path, size: int) -> list[str]:
         ['Q42', 'Q64', 'Q64#2', '3']
     """
     names = list(map(str, range(size)))
-    for line, row in enumerate(csv.reader(_text(path)), start=1):
-        if line == 1 or not row:
+    lines = _lines(path)
+    header = next(lines, [])
+    if len(header) != 2 or _NUMBER.fullmatch(header[0]):
+        raise ValueError(
+            f"{path} must begin with a header, such as node idx,entity id (got "
+            f"{','.join(header)[:80]!r}): fetch it again"
+        )
+    for line, row in enumerate(lines, start=2):
+        if not row:
             continue
-        if len(row) != 2 or not row[0].isdigit() or int(row[0]) >= size:
+        if len(row) != 2 or not _NUMBER.fullmatch(row[0]) or int(row[0]) >= size:
             raise ValueError(
                 f"each line of {path} must be an id in [0, {size}) and a name (got "
-                f"{','.join(row)!r} in line {line})"
+                f"{','.join(row)[:80]!r} in line {line})"
             )
         names[int(row[0])] = row[1]
     return unique(names)
@@ -294,7 +308,15 @@ def _facts(ends: Array, relation: Array, raw: Path) -> Array:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    return [row for row in csv.reader(_text(path)) if row]
+    return [row for row in _lines(path) if row]
+
+
+def _lines(path: Path) -> Iterator[list[str]]:
+    """The fields of each line."""
+    try:
+        yield from csv.reader(_text(path), strict=True)
+    except csv.Error as error:  # a quote that is not closed, a field without end
+        raise _damaged(path, error) from error
 
 
 def _text(path: Path) -> io.StringIO:

@@ -148,6 +148,8 @@ class _Facts:
         if not is_typed:
             return np.zeros(count, np.int64)
         given = _entry(self.saved, f"{side}_type", self.file)
+        if not isinstance(given, list | np.ndarray) or not set(map(type, given)) <= {str, np.str_}:
+            raise ValueError(f"{self.file}: {side}_type must be a list of the names of types")
         place = {kind: index for index, kind in enumerate(self.kinds)}
         unknown = sorted({str(kind) for kind in set(given) - set(place)})
         if unknown or len(given) != count:

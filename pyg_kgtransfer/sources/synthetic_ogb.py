@@ -91,13 +91,14 @@ def write_miniature(name: str, root: str | Path, options: MiniatureOptions | Non
         >>> with tempfile.TemporaryDirectory() as root:
         ...     folder = write_miniature("ogbl-wikikg2", root)
         ...     sorted(path.name for path in folder.iterdir())
-        ['RELEASE_v1.txt', 'mapping', 'raw', 'split']
+        ['RELEASE_v1.txt', 'mapping', 'processed', 'raw', 'split']
     """
     if name not in OGB:
         raise ValueError(f"there are miniatures of {', '.join(OGB)} (got {name!r})")
     options = MiniatureOptions() if options is None else options
     known, folder = OGB[name], Path(root) / name.replace("-", "_")
     folder.mkdir(parents=True)
+    (folder / "processed").mkdir()  # empty, as in the downloads: ogb writes there
     (folder / f"RELEASE_v{known.version}.txt").write_text("a miniature\n", encoding="utf-8")
     draw = np.random.default_rng(options.seed)
     if known.is_typed:

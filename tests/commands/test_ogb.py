@@ -1,9 +1,12 @@
 """OGB's data sets by name on the command line: trained on, and ranked among their negatives."""
 
+from dataclasses import replace
 from pathlib import Path
+from shutil import make_archive
 
 import pytest
 
+from pyg_kgtransfer.sources.ogb import OGB
 from pyg_kgtransfer.sources.synthetic_ogb import MiniatureOptions, write_miniature
 from tests.commands.command_line import QUICK, Kgt, assert_told
 
@@ -47,6 +50,20 @@ def test_bias_leaves_the_metrics_as_they_are(root: Path, kgt: Kgt) -> None:
     assert "is told of other ranks, among all entities: test: " in " ".join(shown.split())
     help_text = " ".join(kgt("evaluate", "--help").out.split())
     assert "or among the negatives that come with them (OGB)" in help_text
+
+
+def test_stdout_is_json_alone_when_a_data_set_is_fetched(
+    root: Path, kgt: Kgt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = make_archive(str(root / "biokg"), "zip", root, "ogbl_biokg")
+    known = replace(OGB["ogbl-biokg"], url=Path(archive).as_uri(), member="ogbl_biokg")
+    monkeypatch.setattr("pyg_kgtransfer.sources.ogb.OGB", {**OGB, "ogbl-biokg": known})
+    monkeypatch.setenv("KGT_DATA", str(root / "none"))
+    monkeypatch.setenv("KGT_OFFLINE", "0")
+    ran = kgt("info", "ogbl-biokg", "--json")
+    assert ran.status == 0, ran.err
+    assert ran.json
+    assert (root / "cache" / "ogb" / "ogbl_biokg" / "raw").is_dir()
 
 
 def test_a_data_set_that_is_not_there_or_misspelt_is_told(root: Path, kgt: Kgt) -> None:

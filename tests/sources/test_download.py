@@ -1,12 +1,14 @@
 import hashlib
 import io
+import socket
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from pyg_kgtransfer.sources.download import Wanted, fetch, fetch_members, sha256_of
+from pyg_kgtransfer.sources.download import Wanted, fetch, fetch_folder, fetch_members, sha256_of
 
 CONTENT = "Ἀθήνα\tcapital_of\tἙλλάς\n".encode() * 50
 OTHER = b"something else"
@@ -115,3 +117,71 @@ def test_a_cut_off_archive_is_refused(served, tmp_path) -> None:
     with pytest.raises(ValueError, match="must be a whole archive"):
         fetch_members(f"{address}/set.tar.gz", wanted)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_folder_of_an_archive_is_kept(served, tmp_path) -> None:
+    folder, address = served
+    zip_of(folder / "set.zip", {"set/a/train.txt": CONTENT, "set/b": OTHER, "else/c": OTHER})
+    fetch_folder(f"{address}/set.zip", "set", tmp_path / "cache" / "mine")
+    assert (tmp_path / "cache" / "mine" / "a" / "train.txt").read_bytes() == CONTENT
+    assert sorted(path.name for path in (tmp_path / "cache").rglob("*")) == [
+        "a", "b", "mine", "train.txt",
+    ]  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_had_is_told_and_nothing_is_kept(served, tmp_path) -> None:
+    folder, address = served
+    zip_of(folder / "set.zip", {"else/train.txt": CONTENT})
+    whole = (folder / "set.zip").read_bytes()
+    (folder / "page.zip").write_bytes(b"<html>not found</html>")
+    (folder / "wrong.zip").write_bytes(whole.replace(CONTENT[:9], b"something", 1))
+    cases = [
+        ("set", "set", r"set\.zip must have a folder 'set' \(got none\)"),
+        ("page", "set", r"page\.zip must be a whole archive"),
+        ("wrong", "else", r"wrong\.zip must be a whole archive \(got: Bad CRC"),
+    ]
+    for name, member, words in cases:
+        with pytest.raises(ValueError, match=words):
+            fetch_folder(f"{address}/{name}.zip", member, tmp_path / "cache" / "mine")
+        assert list((tmp_path / "cache").iterdir()) == []
+    with pytest.raises(ConnectionError, match=r"got: 404"):
+        fetch_folder(f"{address}/none.zip", "set", tmp_path / "cache" / "mine")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_connection_that_ends_early_is_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_half, args=(server, 2))
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/set.zip"
+        words = r"set\.zip ended early \(got 5 of 1,000 bytes\): try it again"
+        with pytest.raises(ConnectionError, match=words):
+            fetch_folder(address, "set", tmp_path / "cache" / "set")
+        with pytest.raises(ConnectionError, match=words):
+            fetch(address, Wanted(tmp_path / "cache" / "set.zip", digest(CONTENT)))
+        thread.join()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def answer_half(server: socket.socket, times: int) -> None:
+    """Promise 1,000 bytes, send 5 and hang up."""
+    for _ in range(times):
+        caller, _ = server.accept()
+        with caller:
+            caller.recv(10_000)
+            caller.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhello")
+
+
+def test_ctrl_c_stays_what_it_is_and_nothing_is_kept(served, tmp_path, monkeypatch) -> None:
+    folder, address = served
+    zip_of(folder / "set.zip", {"set/train.txt": CONTENT})
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("zipfile.ZipFile.extractall", "urllib.request.urlopen"):
+        monkeypatch.setattr(step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_folder(f"{address}/set.zip", "set", tmp_path / "cache" / "set")
+        assert list((tmp_path / "cache").iterdir()) == []

@@ -4,8 +4,8 @@ import gzip
 import logging
 import os
 import shutil
-import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -215,13 +215,26 @@ def test_a_name_that_is_not_known_gets_the_nearest(tmp_path) -> None:
         load_ogb("ogbl-wikikg", tmp_path)
 
 
-def test_what_must_not_or_cannot_be_downloaded_is_told(tmp_path, monkeypatch) -> None:
+def test_what_must_not_be_downloaded_is_told(tmp_path) -> None:
     with pytest.raises(FileNotFoundError, match=r"needs its folder ogbl_biokg in .*biokg\.zip"):
         opened("ogbl-biokg", tmp_path)
-    monkeypatch.setitem(sys.modules, "ogb.utils.url", None)
-    with pytest.raises(ImportError, match=r"pip install pyg-kgtransfer\[ogb\]"):
-        load_ogb("ogbl-biokg", tmp_path, cache=tmp_path, offline=False)
     assert not (tmp_path / "ogb").exists()
+
+
+def test_what_is_not_there_is_downloaded_without_a_word(
+    originals, served, tmp_path, monkeypatch, capsys
+) -> None:
+    folder, address = served
+    shutil.copytree(originals / "ogbl_biokg", folder / "packed" / "biokg")
+    shutil.make_archive(str(folder / "biokg"), "zip", folder / "packed")
+    known = replace(OGB["ogbl-biokg"], url=f"{address}/biokg.zip")
+    monkeypatch.setattr("pyg_kgtransfer.sources.ogb.OGB", {**OGB, "ogbl-biokg": known})
+    cache = tmp_path / "cache"
+    found = load_ogb("ogbl-biokg", tmp_path / "none", cache=cache, offline=False)
+    assert capsys.readouterr().out == ""
+    wanted = load_ogb("ogbl-biokg", originals, cache=cache)
+    assert found.train.fingerprint() == wanted.train.fingerprint()
+    assert sorted(path.name for path in (cache / "ogb").iterdir()) == ["ogbl-biokg", "ogbl_biokg"]
 
 
 def test_another_release_is_refused(root) -> None:
@@ -275,6 +288,8 @@ def test_what_does_not_fit_in_a_split_is_told_before_anything_is_kept(root) -> N
         ({"head": saved["head"] + 0.5}, r"head must be integers \(got float64\)"),
         ({"relation": saved["relation"] - 9}, "relations must be at least 0"),
         ({"head_type": ["gene"] * 24}, "head_type must name one of disease, drug.*with gene"),
+        ({"head_type": [[]] * 24}, "head_type must be a list of the names of types"),
+        ({"head_type": 3}, "head_type must be a list of the names of types"),
         ({"head_type": ["drug"] * 3}, r"head_type .* for each of 24 facts \(got 3\)"),
     ]
     for entries, words in cases:
@@ -288,10 +303,27 @@ def test_what_does_not_fit_in_a_split_is_told_before_anything_is_kept(root) -> N
         opened("ogbl-biokg", root)
 
 
-def test_a_type_list_that_is_none_is_told(root) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("", r"must begin with a header, .* \(got ''\)"),
+     ("0,Q1\n1,Q2\n", r"must begin with a header, .* \(got '0,Q1'\)"),
+     ('node idx,entity id\n0,"' + "x" * 200_000 + '"\n', r"damaged.* \(got field larger than"),
+     ('node idx,entity id\n0,"Q1\n1,Q2\n', r"damaged.* \(got unexpected end of data"),
+     ("node idx,entity id\n4²,Q1\n", r"each line .* \(got '4²,Q1' in line 2\)"),
+     ("node idx,entity id\n" + "9" * 5_000 + ",Q1\n", r"each line .* \(got '9{80}' in line 2\)")],
+)  # fmt: skip
+def test_names_that_cannot_be_read_are_told(content: str, words: str, root) -> None:
+    path = root / "ogbl_wikikg2" / "mapping" / "nodeidx2entityid.csv.gz"
+    path.write_bytes(gzip.compress(content.encode()) if content else b"")
+    with pytest.raises(ValueError, match=words):
+        opened("ogbl-wikikg2", root)
+
+
+@pytest.mark.parametrize("row", ["3,x", "4²,5", "4,-5"])
+def test_a_type_list_that_is_none_is_told(row: str, root) -> None:
     path = root / "ogbl_biokg" / "raw" / "num-node-dict.csv.gz"
-    with gzip.open(path, "wt") as stream:
-        stream.write("disease,drug\n3,x\n")
+    with gzip.open(path, "wt", encoding="utf-8") as stream:
+        stream.write(f"disease,drug\n{row}\n")
     with pytest.raises(ValueError, match="a row of types and one of numbers"):
         opened("ogbl-biokg", root)
 

@@ -1,5 +1,7 @@
 """Miniatures of OGB's data sets: sound facts and negatives, the same for a seed."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -25,6 +27,23 @@ def test_facts_are_apart_and_negatives_are_none(name, tmp_path) -> None:
             assert not known.contains(torch.stack(torch.broadcast_tensors(*ends), -1)).any()
             if kinds is not None:  # of the answer's type
                 assert (kinds[wrong] == kinds[part.triples[:, column, None]]).all()
+
+
+@pytest.mark.parametrize("name", OGB)
+def test_the_loader_of_ogb_without_pyg_opens_it(name, tmp_path, monkeypatch, capsys) -> None:
+    pytest.importorskip("ogb")
+    from ogb.linkproppred import LinkPropPredDataset
+
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    write_miniature(name, tmp_path, SMALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        theirs = LinkPropPredDataset(name, root=str(tmp_path))
+        parts = theirs.get_edge_split()
+    capsys.readouterr()
+    split = kgt.load_ogb(name, tmp_path, cache=tmp_path)
+    for part, facts in (("valid", split.valid), ("test", split.test)):
+        assert parts[part]["head_neg"].shape == facts.negatives.head.shape
 
 
 def test_a_seed_gives_the_same_files(tmp_path) -> None:
