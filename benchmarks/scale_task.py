@@ -221,8 +221,9 @@ def partitioned(
 def on_neighbours(folder: Path, seconds: float, per_relation: bool) -> Figures:
     """Train CompGCN on drawn neighbours for a while."""
     split = read_mapped(folder)
-    drawn = {"fan_out": (3, 2) if per_relation else (10, 5), "fan_out_per_relation": per_relation}
-    model = {"encoder": "compgcn", "width": 64, "layers": 2}
+    fan_out = (1,) if per_relation else (10, 5)  # an entity here has facts of many relations
+    drawn = {"fan_out": fan_out, "fan_out_per_relation": per_relation}
+    model = {"encoder": "compgcn", "width": 64, "layers": len(fan_out)}
     recipe = recipe_of(seconds, model, drawn)
     watch = MemoryWatch()
     with watch:
