@@ -9,10 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
 from pyg_kgtransfer.graph.splits import HeldOut, Split
 from pyg_kgtransfer.graph.supplied_negatives import SuppliedNegatives
-from pyg_kgtransfer.graph.vocabulary import Vocabulary
+from pyg_kgtransfer.sources.graph_parts import graph_from_parts, graph_parts
 from pyg_kgtransfer.sources.tensor_files import map_tensors, write_tensors
 from pyg_kgtransfer.sources.whole_file import whole_file
 
@@ -56,24 +55,17 @@ def write_mapped(
     _check_features(features)
     found = _own_files(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    graph = split.train
-    names = {
-        "entities": graph.entities.names,
-        "relations": graph.relations.names,
-        "labels": graph.labels,
-        "entity_types": None if graph.entity_types is None else graph.entity_types.names,
-    }
+    tensors, names = graph_parts(split.train)
     index = {
         "format": FORMAT,
-        "graph": graph.name,
         "symmetric": split.symmetric,
-        "fingerprint": graph.fingerprint(),
+        "fingerprint": split.train.fingerprint(),
     }
     number = 1 + max(map(_number, found), default=0)
     files = f"graph-{number}.safetensors", f"names-{number}.json"
     try:
         with whole_file(folder / files[0]) as part:
-            write_tensors(part, _tensors(split, features))
+            write_tensors(part, tensors | _beside(split, features))
         with whole_file(folder / files[1]) as part:
             part.write_text(json.dumps(names, ensure_ascii=False), encoding="utf-8")
         index["bytes"] = {name: (folder / name).stat().st_size for name in files}
@@ -112,16 +104,7 @@ def read_mapped(folder: Path | str, *, verify: bool = False) -> Split:
     index = _index(folder)
     tensors = map_tensors(folder / _file(index, ".safetensors"))
     names = json.loads((folder / _file(index, ".json")).read_text(encoding="utf-8"))
-    kinds, labels = names["entity_types"], names["labels"]
-    graph = KnowledgeGraph(
-        Vocabulary(names["entities"], kind="entity"),
-        Vocabulary(names["relations"], kind="relation"),
-        tensors["train"],
-        index["graph"],
-        None if labels is None else tuple(labels),
-        None if kinds is None else Vocabulary(kinds, kind="entity type"),
-        tensors.get("entity_type"),
-    )
+    graph = graph_from_parts(tensors, names)
     if verify and graph.fingerprint() != index["fingerprint"]:
         raise ValueError(
             f"the names and facts in {folder} must be those that were written, of fingerprint "
@@ -162,16 +145,13 @@ def is_mapped(folder: Path) -> bool:
     return bool(_own_index(folder)) or ((folder / INDEX).is_file() and named)
 
 
-def _tensors(split: Split, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Everything of a split that is not names."""
-    graph = split.train
-    tensors = {"train": graph.triples, "valid": split.valid.triples, "test": split.test.triples}
+def _beside(split: Split, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that go with the training graph's."""
+    tensors = {"valid": split.valid.triples, "test": split.test.triples}
     for held_out in (split.valid, split.test):
         if held_out.negatives is not None:
             tensors[f"{held_out.role}.heads"] = held_out.negatives.head
             tensors[f"{held_out.role}.tails"] = held_out.negatives.tail
-    if graph.entity_type is not None:
-        tensors["entity_type"] = graph.entity_type
     return tensors | {f"feature.{name}": table for name, table in features.items()}
 
 

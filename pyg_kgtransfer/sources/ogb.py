@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
@@ -230,9 +231,10 @@ def _compare_raw(folder: OGBFolder, split: Split, num_nodes: Mapping[str, int]) 
     raw = np.concatenate(facts) if facts else np.zeros((0, 3), np.int64)
     learned = split.train.triples.numpy()
 
-    def keys(triples: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def keys(triples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         head, relation, tail = triples.T
-        return np.sort((head * size[1] + relation) * size[0] + tail)  # type: ignore[no-any-return]
+        found: npt.NDArray[np.int64] = np.sort((head * size[1] + relation) * size[0] + tail)
+        return found
 
     if not np.array_equal(keys(raw), keys(learned)):
         log.warning(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pyg_kgtransfer.sources.lines import check_is_file, read_lines
 
@@ -222,7 +223,8 @@ def read_npz(path: Path, key: str) -> Array:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays[key].astype(np.int64, casting="same_kind")  # type: ignore[no-any-return]
+            found: npt.NDArray[np.int64] = arrays[key].astype(np.int64, casting="same_kind")
+            return found
     except (*_DAMAGED, TypeError) as error:
         raise _damaged(path, error) from error
 

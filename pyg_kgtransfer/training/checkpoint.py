@@ -21,6 +21,7 @@ from pyg_kgtransfer.models.calibration import (
     calibrator_to_dict,
 )
 from pyg_kgtransfer.models.kg_model import GraphModel
+from pyg_kgtransfer.sources.graph_parts import graph_from_parts
 from pyg_kgtransfer.sources.tensor_files import read_tensors, write_tensors
 from pyg_kgtransfer.training.checkpoint_format import (
     GRAPH,
@@ -30,7 +31,6 @@ from pyg_kgtransfer.training.checkpoint_format import (
     WEIGHTS,
     Json,
     fit_weights,
-    graph_from,
     read_index,
     weights_digest,
     write_graph,
@@ -212,7 +212,7 @@ class Checkpoint:
         index = read_index(folder)
         calibration = _calibration(index, folder)
         names = json.loads((folder / NAMES).read_text(encoding="utf-8"))
-        graph = graph_from(read_tensors(folder / GRAPH), names)
+        graph = graph_from_parts(read_tensors(folder / GRAPH), names)
         weights = read_tensors(folder / WEIGHTS)
         stored = index["model"]["config"]
         config = None if stored is None else ModelConfig.from_dict(stored)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyg_kgtransfer.graph.knowledge_graph import KnowledgeGraph
-from pyg_kgtransfer.graph.vocabulary import Vocabulary
+from pyg_kgtransfer.sources.graph_parts import graph_parts
 from pyg_kgtransfer.sources.tensor_files import write_tensors
 from pyg_kgtransfer.training.durable_files import file_sha256, write_json
 
@@ -113,31 +113,9 @@ def _check_files(folder: Path, files: Mapping[str, Json]) -> None:
 
 def write_graph(folder: Path, graph: KnowledgeGraph) -> Json:
     """Write the tensors of a graph; its names are returned, for ``names.json``."""
-    tensors = {"triples": graph.triples}
-    if graph.entity_type is not None:
-        tensors["entity_type"] = graph.entity_type
+    tensors, names = graph_parts(graph)
     write_tensors(folder / GRAPH, tensors)
-    return {
-        "graph": graph.name,
-        "entities": list(graph.entities),
-        "relations": list(graph.relations),
-        "labels": None if graph.labels is None else list(graph.labels),
-        "entity_types": None if graph.entity_types is None else list(graph.entity_types),
-    }
-
-
-def graph_from(tensors: Mapping[str, Tensor], names: Json) -> KnowledgeGraph:
-    """The graph that ``write_graph`` wrote."""
-    types, labels = names["entity_types"], names["labels"]
-    return KnowledgeGraph(
-        Vocabulary(names["entities"], kind="entity"),
-        Vocabulary(names["relations"], kind="relation"),
-        tensors["triples"],
-        names["graph"],
-        None if labels is None else tuple(labels),
-        None if types is None else Vocabulary(types, kind="entity type"),
-        tensors.get("entity_type"),
-    )
+    return names
 
 
 def fit_weights(model: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
